@@ -1,0 +1,191 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Upcaster rewrites the raw JSON of an event from one schema version to the next.
+type Upcaster func(data []byte) ([]byte, error)
+
+// EventDefinition registers one event type: its wire name, today's schema version, how to decode it, and the upcasters
+// that lead older versions to today's.
+type EventDefinition struct {
+	Type          string
+	SchemaVersion int
+	upcasters     []Upcaster
+	decode        func([]byte) (Event, error)
+	zero          Event
+}
+
+// DefineEvent registers the event type T. Upcaster i leads version i+1 to version i+2, so that today's schema version is
+// one more than the number of upcasters.
+func DefineEvent[T Event](upcasters ...Upcaster) EventDefinition {
+	var zero T
+	return EventDefinition{
+		Type:          zero.EventType(),
+		SchemaVersion: len(upcasters) + 1,
+		upcasters:     upcasters,
+		zero:          zero,
+		decode: func(data []byte) (Event, error) {
+			var e T
+			if err := json.Unmarshal(data, &e); err != nil {
+				return nil, err
+			}
+			return e, nil
+		},
+	}
+}
+
+// Zero gives the event type's zero value, for tools that describe it (JSON Schema).
+func (d EventDefinition) Zero() Event { return d.zero }
+
+// Definition is all that Annals must know of an aggregate: its rules and its events.
+type Definition struct {
+	Aggregate AnyAggregate
+	Events    []EventDefinition
+}
+
+// EncodedEvent is an event in the form the log stores.
+type EncodedEvent struct {
+	Type          string
+	SchemaVersion int
+	Data          []byte // JSON, kept byte for byte
+}
+
+// ErrUnknownEvent reports an event type or a schema version that isn't registered.
+var ErrUnknownEvent = errors.New("unknown event")
+
+// Registry is the codec: it knows every aggregate and every event type. It is built once, at start-up, from explicit
+// definitions, and is safe for concurrent use.
+type Registry struct {
+	aggregates   map[string]Definition
+	events       map[string]EventDefinition
+	fingerprints map[string]string
+}
+
+// NewRegistry builds the codec. It fails on a duplicate aggregate or event, on a name that isn't
+// <aggregate_type>.<past_participle>, and on an aggregate without events.
+func NewRegistry(definitions ...Definition) (*Registry, error) {
+	r := &Registry{
+		aggregates:   make(map[string]Definition),
+		events:       make(map[string]EventDefinition),
+		fingerprints: make(map[string]string),
+	}
+	for _, d := range definitions {
+		if err := r.add(d); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Registry) add(d Definition) error {
+	name := d.Aggregate.AggregateType()
+	if _, dup := r.aggregates[name]; dup {
+		return fmt.Errorf("aggregate %s is registered twice", name)
+	}
+	if len(d.Events) == 0 {
+		return fmt.Errorf("aggregate %s has no events", name)
+	}
+	for _, e := range d.Events {
+		if prefix, verb, _ := strings.Cut(e.Type, "."); prefix != name || verb == "" {
+			return fmt.Errorf("event %s: the name must be %s.<past_participle>", e.Type, name)
+		}
+		if _, dup := r.events[e.Type]; dup {
+			return fmt.Errorf("event %s is registered twice", e.Type)
+		}
+		if _, err := d.Aggregate.EvolveState(d.Aggregate.InitialState(), e.zero); err != nil {
+			return fmt.Errorf("event %s: %w", e.Type, err)
+		}
+		r.events[e.Type] = e
+	}
+	r.aggregates[name] = d
+	r.fingerprints[name] = fingerprint(d)
+	return nil
+}
+
+// fingerprint changes whenever a stored snapshot could no longer equal a fold of the events.
+func fingerprint(d Definition) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s/%d\n", d.Aggregate.AggregateType(), d.Aggregate.SnapshotVersion())
+	lines := make([]string, 0, len(d.Events))
+	for _, e := range d.Events {
+		lines = append(lines, fmt.Sprintf("%s/%d\n", e.Type, e.SchemaVersion))
+	}
+	slices.Sort(lines)
+	for _, l := range lines {
+		h.Write([]byte(l))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// SnapshotFingerprint identifies the shape of an aggregate's state: its state version and the schema versions of its
+// events. A snapshot with another fingerprint is not read.
+func (r *Registry) SnapshotFingerprint(aggregateType string) string {
+	return r.fingerprints[aggregateType]
+}
+
+// Aggregate gives the rules of an aggregate type.
+func (r *Registry) Aggregate(aggregateType string) (AnyAggregate, bool) {
+	d, ok := r.aggregates[aggregateType]
+	return d.Aggregate, ok
+}
+
+// AggregateTypes lists the registered aggregate types in order.
+func (r *Registry) AggregateTypes() []string {
+	return slices.Sorted(maps.Keys(r.aggregates))
+}
+
+// EventTypes lists the registered event types in order.
+func (r *Registry) EventTypes() []string {
+	return slices.Sorted(maps.Keys(r.events))
+}
+
+// EventDefinition gives the registration of an event type.
+func (r *Registry) EventDefinition(eventType string) (EventDefinition, bool) {
+	d, ok := r.events[eventType]
+	return d, ok
+}
+
+// Encode writes an event in today's schema version.
+func (r *Registry) Encode(e Event) (EncodedEvent, error) {
+	d, ok := r.events[e.EventType()]
+	if !ok {
+		return EncodedEvent{}, fmt.Errorf("%w: %s", ErrUnknownEvent, e.EventType())
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return EncodedEvent{}, fmt.Errorf("encode event %s: %w", d.Type, err)
+	}
+	return EncodedEvent{Type: d.Type, SchemaVersion: d.SchemaVersion, Data: data}, nil
+}
+
+// Decode reads a stored event of any known schema version into today's type.
+func (r *Registry) Decode(eventType string, schemaVersion int, data []byte) (Event, error) {
+	d, ok := r.events[eventType]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownEvent, eventType)
+	}
+	if schemaVersion < 1 || schemaVersion > d.SchemaVersion {
+		return nil, fmt.Errorf("%w: %s in schema version %d; this program knows 1 to %d",
+			ErrUnknownEvent, eventType, schemaVersion, d.SchemaVersion)
+	}
+	for v := schemaVersion; v < d.SchemaVersion; v++ {
+		var err error
+		if data, err = d.upcasters[v-1](data); err != nil {
+			return nil, fmt.Errorf("upcast event %s from version %d: %w", eventType, v, err)
+		}
+	}
+	e, err := d.decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode event %s: %w", eventType, err)
+	}
+	return e, nil
+}

@@ -1,0 +1,86 @@
+package eventstore
+
+import (
+	"context"
+	"time"
+
+	"annals/domain"
+)
+
+// Command says who asks for what, for the events' envelopes and for idempotency.
+type Command struct {
+	Client        string
+	Actor         string
+	RequestID     string
+	CorrelationID string            // the root request's id; empty: RequestID
+	CausationID   string            // the event that caused a policy's command; empty: the command's own id
+	Metadata      map[string]string // further members of the events' metadata, such as trace_id
+	Match         *domain.Precondition
+	Key           *CommandKey // nil: not idempotent
+}
+
+// CommandKey makes a command take effect once.
+type CommandKey struct {
+	Scope       string // "http" or "policy:<name>"
+	Key         string
+	Fingerprint []byte
+}
+
+// RecordedEvent is an event a command led to.
+type RecordedEvent struct {
+	EventID       domain.ID `json:"event_id"`
+	EventType     string    `json:"event_type"`
+	AggregateType string    `json:"aggregate_type"`
+	AggregateID   domain.ID `json:"aggregate_id"`
+	Version       int64     `json:"version"`
+	Position      int64     `json:"position"`
+}
+
+// CommandResult is what a command did; a replayed one is what the first command with its key did.
+type CommandResult struct {
+	AggregateType string            // of the target
+	ID            domain.ID         // of the target
+	Version       int64             // of the target after the command
+	Position      int64             // of the command's last event, or of the target's last event when it changed nothing
+	Created       bool              // the target is new
+	Events        []RecordedEvent   // empty: nothing changed
+	Extras        map[string]string // further members of the answer
+	Replayed      bool
+	// Target is the target after the command, for a representation without another read. Nil when Replayed.
+	Target *domain.Loaded
+}
+
+// Runner executes commands: it loads, decides, appends, and decides again after a conflict until ctx ends.
+type Runner interface {
+	// Run executes one use case. Refusals are *domain.Error; failures are the errors of append.go. A refusal is final:
+	// it was judged on versions that the log confirmed.
+	Run(ctx context.Context, cmd Command, useCase func(ctx context.Context, u *domain.UnitOfWork) error) (CommandResult, error)
+}
+
+// StateAt is an aggregate's state as it was.
+type StateAt struct {
+	AggregateType string
+	ID            domain.ID
+	ClientID      string
+	domain.Loaded
+}
+
+// StateReader gives states of streams, today's or earlier ones. Client may be AllClients.
+type StateReader interface {
+	// Current gives the latest state, confirmed by the log.
+	Current(ctx context.Context, client, aggregateType string, id domain.ID) (StateAt, error)
+	// AtVersion gives the state after the event with that version.
+	AtVersion(ctx context.Context, client, aggregateType string, id domain.ID, version int64) (StateAt, error)
+	// AtTime gives the state after the last event that occurred at or before the time.
+	AtTime(ctx context.Context, client, aggregateType string, id domain.ID, at time.Time) (StateAt, error)
+}
+
+// EventFilter selects events. Zero members select everything.
+type EventFilter struct {
+	Client        string // AllClients: every client
+	EventTypes    []string
+	AggregateType string
+	AggregateID   *domain.ID
+	ActorID       string
+	From, To      time.Time // occurred_at, From inclusive, To exclusive
+}

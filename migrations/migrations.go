@@ -1,0 +1,76 @@
+// Package migrations holds the database schema as numbered goose migrations, embedded in the binary.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// FS holds the migration files, NNNNN_name.sql.
+//
+//go:embed *.sql
+var FS embed.FS
+
+// versionTable is where goose records what has been applied.
+const versionTable = "annals_migrations"
+
+func provider(db *sql.DB) (*goose.Provider, error) {
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, fmt.Errorf("make the migration lock: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, FS,
+		goose.WithTableName(versionTable), goose.WithSessionLocker(locker))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return p, nil
+}
+
+// Up applies what is missing, under a lock: of several processes that start together one migrates and the others wait.
+// It gives the names of the migrations it applied.
+func Up(ctx context.Context, db *sql.DB) (applied []string, err error) {
+	p, err := provider(db)
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	for _, r := range results {
+		applied = append(applied, r.Source.Path)
+	}
+	return applied, nil
+}
+
+// Migration is one step of the schema and whether this database has it.
+type Migration struct {
+	Version int64  `json:"version"`
+	Name    string `json:"name"`
+	Applied bool   `json:"applied"`
+}
+
+// Status lists all migrations in order.
+func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
+	p, err := provider(db)
+	if err != nil {
+		return nil, err
+	}
+	states, err := p.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the migration status: %w", err)
+	}
+	list := make([]Migration, 0, len(states))
+	for _, s := range states {
+		list = append(list, Migration{
+			Version: s.Source.Version, Name: s.Source.Path, Applied: s.State == goose.StateApplied,
+		})
+	}
+	return list, nil
+}
