@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,21 @@ import (
 
 // Upcaster rewrites the raw JSON of an event from one schema version to the next.
 type Upcaster func(data []byte) ([]byte, error)
+
+// AddMember is the upcaster for a version that got one more member: older events get it with the given JSON value.
+func AddMember(name, value string) Upcaster {
+	return func(data []byte) ([]byte, error) {
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(data, &members); err != nil {
+			return nil, err
+		}
+		if members == nil {
+			return nil, errors.New("the event isn't a JSON object")
+		}
+		members[name] = json.RawMessage(value)
+		return json.Marshal(members)
+	}
+}
 
 // EventDefinition registers one event type: its wire name, today's schema version, how to decode it, and the upcasters
 // that lead older versions to today's.
@@ -160,10 +176,14 @@ func (r *Registry) Encode(e Event) (EncodedEvent, error) {
 	if !ok {
 		return EncodedEvent{}, fmt.Errorf("%w: %s", ErrUnknownEvent, e.EventType())
 	}
-	data, err := json.Marshal(e)
-	if err != nil {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	// A "<" as six bytes could push an order of 200 lines over the size limit of an event.
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(e); err != nil {
 		return EncodedEvent{}, fmt.Errorf("encode event %s: %w", d.Type, err)
 	}
+	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	return EncodedEvent{Type: d.Type, SchemaVersion: d.SchemaVersion, Data: data}, nil
 }
 

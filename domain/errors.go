@@ -55,8 +55,12 @@ func Refuse(code Code, format string, args ...any) *Error {
 
 // Invalid makes a validation refusal for one member.
 func Invalid(pointer, format string, args ...any) *Error {
-	field := FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)}
-	return &Error{Code: CodeValidation, Detail: "the request has values that are not allowed", Fields: []FieldError{field}}
+	return InvalidFields([]FieldError{{Pointer: pointer, Detail: fmt.Sprintf(format, args...)}})
+}
+
+// InvalidFields makes a validation refusal for several members.
+func InvalidFields(fields []FieldError) *Error {
+	return &Error{Code: CodeValidation, Detail: "the request has values that are not allowed", Fields: fields}
 }
 
 // NotFound refuses a command on something that doesn't exist for this client.

@@ -11,11 +11,7 @@ import (
 // Amount is an exact amount of money with two fraction digits, written in JSON as a string such as "999.90".
 type Amount struct{ value decimal.Decimal }
 
-// Limits of what a client may send.
-const (
-	MaxQuantity = 1_000_000 // pieces on one cart line, received at once, or registered
-	maxPrice    = "999999999.99"
-)
+const maxPrice = "999999999.99"
 
 // ParseAmount reads a price: 0 to 999,999,999.99, at most two fraction digits, plain notation without a sign.
 func ParseAmount(s string) (Amount, error) {

@@ -1,0 +1,77 @@
+// Package order is the order aggregate: a submitted cart on its way to the customer.
+package order
+
+import "annals/domain"
+
+// Event is a fact about an order.
+type Event interface {
+	domain.Event
+	orderEvent()
+}
+
+// Created: a cart was submitted. The lines are a snapshot and hold their stock reserved.
+type Created struct {
+	CartID          domain.ID     `json:"cart_id"`
+	CustomerID      *string       `json:"customer_id"`
+	Lines           []Line        `json:"lines"`
+	ShippingAddress Address       `json:"shipping_address"`
+	Total           domain.Amount `json:"total"`
+	Currency        string        `json:"currency"`
+}
+
+// Cancelled: the order won't be shipped, and gave its stock back.
+type Cancelled struct {
+	Reason *string `json:"reason"`
+}
+
+// Shipped: the order left the house, and its stock with it.
+type Shipped struct {
+	TrackingReference *string `json:"tracking_reference"`
+}
+
+// Line is one product of an order, as it was in the cart.
+type Line struct {
+	ProductID   domain.ID     `json:"product_id"`
+	SKU         string        `json:"sku"`
+	ProductName string        `json:"product_name"`
+	Quantity    int64         `json:"quantity"`
+	UnitPrice   domain.Amount `json:"unit_price"`
+}
+
+// Total is the line's price.
+func (l Line) Total() domain.Amount { return l.UnitPrice.Times(l.Quantity) }
+
+// Address is where an order goes.
+type Address struct {
+	StreetLine1 string  `json:"street_line_1"`
+	StreetLine2 *string `json:"street_line_2"`
+	City        string  `json:"city"`
+	State       *string `json:"state"`
+	PostalCode  string  `json:"postal_code"`
+	Country     string  `json:"country"` // two letters
+}
+
+// EventType implements domain.Event.
+func (Created) EventType() string { return "order.created" }
+
+// EventType implements domain.Event.
+func (Cancelled) EventType() string { return "order.cancelled" }
+
+// EventType implements domain.Event.
+func (Shipped) EventType() string { return "order.shipped" }
+
+func (Created) orderEvent()   {}
+func (Cancelled) orderEvent() {}
+func (Shipped) orderEvent()   {}
+
+// Definition registers the aggregate and its events.
+func Definition() domain.Definition {
+	return domain.Definition{
+		Aggregate: Aggregate,
+		Events: []domain.EventDefinition{
+			domain.DefineEvent[Created](),
+			domain.DefineEvent[Cancelled](),
+			domain.DefineEvent[Shipped](),
+		},
+	}
+}
