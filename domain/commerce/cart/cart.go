@@ -105,7 +105,7 @@ func evolve(s State, event Event) State {
 		}
 	case ItemRemoved:
 		if i := s.index(e.ProductID); i >= 0 {
-			s.Lines = slices.Concat([]Line{}, s.Lines[:i], s.Lines[i+1:])
+			s.Lines = slices.Delete(slices.Clone(s.Lines), i, i+1)
 		}
 	case Submitted:
 		s.Status, s.OrderID = StatusSubmitted, e.OrderID
