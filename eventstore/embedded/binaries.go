@@ -24,8 +24,8 @@ type binaries struct {
 
 func (b binaries) path(name string) string { return filepath.Join(b.dir, name) }
 
-// binGlobs are the places where distributions put the server's programs, most of
-// which aren't on the PATH.
+// binGlobs are the places where distributions put the server's programs, which
+// mostly aren't on the PATH.
 var binGlobs = []string{
 	"/usr/lib/postgresql/*/bin",         // Debian, Ubuntu
 	"/usr/lib/postgresql*/bin",          // openSUSE
@@ -41,7 +41,7 @@ var binGlobs = []string{
 
 // findBinaries chooses an installation: binDir if given, else the one of major
 // version dataMajor (the existing data's; 0 = there is none), else the newest.
-func findBinaries(ctx context.Context, binDir, dataDir string, dataMajor int) (binaries, error) {
+func findBinaries(ctx context.Context, globs []string, binDir, dataDir string, dataMajor int) (binaries, error) {
 	var found []binaries
 	if binDir != "" {
 		b, err := inspectBinaries(ctx, binDir)
@@ -49,8 +49,8 @@ func findBinaries(ctx context.Context, binDir, dataDir string, dataMajor int) (b
 			return binaries{}, fmt.Errorf("%s: %w", binDir, err)
 		}
 		found = []binaries{b}
-	} else if found = discover(ctx); len(found) == 0 {
-		return binaries{}, ErrNotInstalled
+	} else if found = discover(ctx, globs); len(found) == 0 {
+		return binaries{}, cmp.Or(ctx.Err(), ErrNotInstalled)
 	}
 	slices.SortStableFunc(found, func(a, b binaries) int { return cmp.Compare(b.major, a.major) })
 	if dataMajor == 0 {
@@ -71,9 +71,9 @@ func findBinaries(ctx context.Context, binDir, dataDir string, dataMajor int) (b
 }
 
 // discover lists the installations of this machine, each once.
-func discover(ctx context.Context) []binaries {
+func discover(ctx context.Context, globs []string) []binaries {
 	var dirs []string
-	for _, g := range binGlobs {
+	for _, g := range globs {
 		m, _ := filepath.Glob(g)
 		dirs = append(dirs, m...)
 	}

@@ -92,7 +92,7 @@ func (l layout) make(a account) error {
 	if !a.drop {
 		return nil
 	}
-	if len(made) == 0 && l.ours() {
+	if len(made) == 0 && l.ours() && a.reach(l.dir, l.pgdata()) != nil {
 		made = []string{l.dir}
 	}
 	for _, d := range made {
@@ -143,6 +143,11 @@ func (l layout) acquire(ctx context.Context) (*os.File, error) {
 // terminating NUL on Linux, 104 on macOS and the BSDs.
 const maxSocketPath = 103
 
+const (
+	socketDirPrefix = "annals-"
+	socketName      = ".s.PGSQL.5432"
+)
+
 // makeSocketDir makes a short directory that only the account can enter, and root.
 func makeSocketDir(a account) (string, error) {
 	var errs []error
@@ -156,11 +161,11 @@ func makeSocketDir(a account) (string, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if len(base)+len("/annals-4294967295/.s.PGSQL.5432") > maxSocketPath {
+		if len(base)+len("/"+socketDirPrefix+"4294967295/"+socketName) > maxSocketPath {
 			errs = append(errs, fmt.Errorf("%s is too long for a unix socket", base))
 			continue
 		}
-		dir, err := os.MkdirTemp(base, "annals-")
+		dir, err := os.MkdirTemp(base, socketDirPrefix)
 		if err == nil {
 			err = a.own(dir)
 		}

@@ -3,17 +3,20 @@ package embedded
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // guardScript waits on a pipe that only the owner holds. The lines say which
 // process to look after, and where it works; the end of the pipe without "quit"
 // says that the owner has vanished, which even kill -9 can't keep from us.
 // Before each signal the process must still be the one meant: a pid is reused.
-// $1 is the socket directory, $2 a throwaway data directory or empty.
+// $1 is the socket directory, $2 a throwaway data directory or empty, the rest
+// are the signals in turn with the tenths of a second that each is given.
 const guardScript = `
 trap '' HUP INT TERM
 pid= dir=
@@ -32,8 +35,10 @@ ours() {
 		case $(ps -o command= -p "$pid") in *postgres*|*initdb*) ;; *) return 1 ;; esac
 	fi
 }
+socket=$1 throwaway=$2
+shift 2
 if [ -n "$pid" ]; then
-	for step in INT:200 QUIT:50 KILL:50; do
+	for step; do
 		ours || break
 		kill -"${step%:*}" "$pid"
 		left=${step#*:}
@@ -43,8 +48,8 @@ if [ -n "$pid" ]; then
 		done
 	done
 fi
-rm -rf -- "$1"
-[ -z "$2" ] || rm -rf -- "$2"
+rm -rf -- "$socket"
+[ -z "$throwaway" ] || rm -rf -- "$throwaway"
 `
 
 // guard stops the server when this process vanishes.
@@ -52,11 +57,14 @@ type guard struct {
 	account      account
 	socketDir    string
 	throwawayDir string // removed with the server; empty = the data stays
+	steps        []stopStep
+	log          *slog.Logger
 
 	mu      sync.Mutex // guards the rest
-	cmd     *exec.Cmd
+	cmd     *exec.Cmd  // nil = dismissed
 	pipe    io.WriteCloser
-	watched string // the last line sent, for a successor
+	done    chan struct{} // closed once cmd has ended
+	watched string        // the last line sent, for a successor
 }
 
 // start launches the guard process.
@@ -67,7 +75,11 @@ func (g *guard) start() error {
 }
 
 func (g *guard) launch() error {
-	cmd := command("/bin/sh", "-c", guardScript, "annals-guard", g.socketDir, g.throwawayDir)
+	args := []string{"-c", guardScript, "annals-guard", g.socketDir, g.throwawayDir}
+	for _, step := range g.steps {
+		args = append(args, fmt.Sprintf("%s:%d", step.name, step.grace/(100*time.Millisecond)))
+	}
+	cmd := command("/bin/sh", args...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = g.account.attr()
 	pipe, err := cmd.StdinPipe()
@@ -77,45 +89,57 @@ func (g *guard) launch() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the guard process: %w", err)
 	}
-	g.cmd, g.pipe = cmd, pipe
-	if g.watched != "" {
-		if _, err := io.WriteString(pipe, g.watched); err != nil {
-			return fmt.Errorf("guard process: %w", err)
-		}
+	g.cmd, g.pipe, g.done = cmd, pipe, make(chan struct{})
+	go g.mind(cmd, g.done)
+	if _, err := io.WriteString(pipe, g.watched); err != nil {
+		return fmt.Errorf("guard process: %w", err)
 	}
 	return nil
 }
 
-// watch tells the guard which process to stop, before that process may do
-// anything. A guard that has died is replaced.
-func (g *guard) watch(pid int, dir string) error { return g.tell(strconv.Itoa(pid) + " " + dir + "\n") }
+// mind replaces a guard that was killed.
+func (g *guard) mind(cmd *exec.Cmd, done chan struct{}) {
+	started := time.Now()
+	err := cmd.Wait()
+	close(done)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cmd != cmd {
+		return
+	}
+	g.log.Warn("the database's guard process died", "status", fmt.Sprint(err))
+	if time.Since(started) < time.Second {
+		g.log.Error("the guard process can't be kept: the database server will outlive this process if that is killed")
+		return
+	}
+	if err := g.launch(); err != nil {
+		g.log.Error("the guard process can't be replaced", "error", err)
+	}
+}
+
+// watch tells the guard which process to stop, before that process may do anything.
+func (g *guard) watch(pid int, dir string) { g.tell(strconv.Itoa(pid) + " " + dir + "\n") }
 
 // forget tells the guard that the process is gone.
-func (g *guard) forget() error { return g.tell("none\n") }
+func (g *guard) forget() { g.tell("none\n") }
 
-func (g *guard) tell(line string) error {
+// tell sends a line, or leaves it to the successor of a guard that has just died.
+func (g *guard) tell(line string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.watched = line
-	if _, err := io.WriteString(g.pipe, line); err == nil {
-		return nil
-	}
-	g.pipe.Close()
-	g.cmd.Wait()
-	return g.launch()
+	io.WriteString(g.pipe, line)
 }
 
 // dismiss ends the guard without its doing anything.
 func (g *guard) dismiss() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.cmd == nil {
-		return
-	}
+	done := g.done
+	g.cmd = nil
 	io.WriteString(g.pipe, "quit\n")
 	g.pipe.Close()
-	g.cmd.Wait()
-	g.cmd = nil
+	g.mu.Unlock()
+	<-done
 }
 
 // command is an exec.Cmd with a clean environment: nothing of ours (PGDATA,

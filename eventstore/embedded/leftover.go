@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,9 +15,7 @@ import (
 	"time"
 )
 
-// Grace periods of a stop: a fast shutdown writes a checkpoint, an immediate one doesn't.
 const (
-	fastGrace      = 30 * time.Second
 	immediateGrace = 5 * time.Second
 	killGrace      = 5 * time.Second
 	pollInterval   = 10 * time.Millisecond
@@ -29,7 +28,7 @@ func clearOut(ctx context.Context, pgdata string, log *slog.Logger) error {
 	if pids := workingIn(pgdata); len(pids) > 0 {
 		if main := postmasterPid(pgdata); slices.Contains(pids, main) {
 			log.Info("stopping the database server that a vanished owner left running", "pid", main)
-			for _, step := range stopSteps {
+			for _, step := range stopSteps(false) {
 				syscall.Kill(main, step.signal)
 				err := waitUntil(ctx, step.grace, func() bool { return !slices.Contains(workingIn(pgdata), main) })
 				if err == nil {
@@ -61,14 +60,25 @@ func clearOut(ctx context.Context, pgdata string, log *slog.Logger) error {
 	return nil
 }
 
-// stopSteps are how a stop escalates: fast, immediate, kill.
-var stopSteps = []struct {
+// stopStep is a signal that stops PostgreSQL, and how long it is given.
+type stopStep struct {
+	name   string // as kill(1) has it
 	signal syscall.Signal
 	grace  time.Duration
-}{
-	{syscall.SIGINT, fastGrace},
-	{syscall.SIGQUIT, immediateGrace},
-	{syscall.SIGKILL, killGrace},
+}
+
+// stopSteps are how a stop escalates: fast, immediate, kill. A fast shutdown
+// writes a checkpoint, which throwaway data isn't worth.
+func stopSteps(throwaway bool) []stopStep {
+	steps := []stopStep{
+		{"INT", syscall.SIGINT, 30 * time.Second},
+		{"QUIT", syscall.SIGQUIT, immediateGrace},
+		{"KILL", syscall.SIGKILL, killGrace},
+	}
+	if throwaway {
+		return steps[1:]
+	}
+	return steps
 }
 
 // postmasterPid reads the pid that the data directory's lock file names; 0 if none.
@@ -124,4 +134,24 @@ func clearInits(ctx context.Context, l layout, log *slog.Logger) error {
 		}
 	}
 	return nil
+}
+
+// clearSocketDir removes the socket directory of an owner that vanished together
+// with its guard. The name comes from a file: nothing but a socket is removed.
+func clearSocketDir(l layout) {
+	text, err := os.ReadFile(l.dsn())
+	if err != nil {
+		return
+	}
+	u, err := url.Parse(strings.TrimSpace(string(text)))
+	if err != nil {
+		return
+	}
+	dir := u.Query().Get("host")
+	if !strings.HasPrefix(filepath.Base(dir), socketDirPrefix) {
+		return
+	}
+	os.Remove(filepath.Join(dir, socketName))
+	os.Remove(filepath.Join(dir, socketName+".lock"))
+	os.Remove(dir)
 }

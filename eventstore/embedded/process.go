@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -37,10 +38,8 @@ func (s *Server) spawn(dir, program string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("starting %s as user %s: %w", program, s.account.name, err)
 	}
 	p.pid = cmd.Process.Pid
-	err = s.guard.watch(p.pid, dir)
-	if err == nil {
-		_, err = io.WriteString(release, "go\n")
-	}
+	s.guard.watch(p.pid, dir)
+	_, err = io.WriteString(release, "go\n")
 	release.Close()
 	go s.reap(p, cmd)
 	if err != nil {
@@ -52,9 +51,7 @@ func (s *Server) spawn(dir, program string, args ...string) (*process, error) {
 
 func (s *Server) reap(p *process, cmd *exec.Cmd) {
 	p.err = cmd.Wait()
-	if err := s.guard.forget(); err != nil {
-		s.cfg.Logger.Error("the guard process can't be replaced", "error", err)
-	}
+	s.guard.forget()
 	close(p.exited)
 }
 
@@ -79,12 +76,14 @@ func (p *process) signalAndWait(ctx context.Context, sig os.Signal, most time.Du
 	return false
 }
 
-// stop escalates: fast, immediate, kill. A context that ends hastens it.
+// stopProcess escalates: fast, immediate, kill. A context that ends cuts the first short.
 func (s *Server) stopProcess(ctx context.Context, p *process) error {
-	for i, step := range stopSteps {
+	for i, step := range stopSteps(s.cfg.Throwaway) {
 		stepCtx := ctx
-		if i > 0 {
+		if step.signal != syscall.SIGINT {
 			stepCtx = context.WithoutCancel(ctx) // its grace is short
+		}
+		if i > 0 {
 			s.cfg.Logger.Warn("the database server didn't stop in time", "pid", p.pid, "next", step.signal.String())
 		}
 		if p.signalAndWait(stepCtx, step.signal, step.grace) {

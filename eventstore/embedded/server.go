@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
-	"time"
 )
 
 const (
@@ -95,7 +93,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.createDatabase(ctx); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(s.layout.dsn(), []byte(s.DSN()+"\n"), 0o644); err != nil {
+	if err := s.publish(); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	s.work.Go(s.keepLogSmall)
@@ -124,7 +122,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.bin, err = findBinaries(ctx, s.cfg.BinDir, s.layout.dir, major); err != nil {
+	if s.bin, err = findBinaries(ctx, binGlobs, s.cfg.BinDir, s.layout.dir, major); err != nil {
 		return err
 	}
 	if err := s.account.reach(s.bin.dir, s.bin.path("postgres")); err != nil {
@@ -136,11 +134,15 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.lock, err = s.layout.acquire(ctx); err != nil {
 		return err
 	}
+	if err := s.account.own(s.layout.lock()); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
 	return s.prepareOwned(ctx)
 }
 
 // prepareOwned is what only the data directory's owner may do.
 func (s *Server) prepareOwned(ctx context.Context) error {
+	clearSocketDir(s.layout)
 	err := os.Remove(s.layout.dsn())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("data directory: %w", err)
@@ -148,10 +150,13 @@ func (s *Server) prepareOwned(ctx context.Context) error {
 	if s.log, err = openLog(s.layout.log()); err != nil {
 		return err
 	}
+	if err := s.account.own(s.layout.log()); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
 	if s.socketDir, err = makeSocketDir(s.account); err != nil {
 		return err
 	}
-	g := &guard{account: s.account, socketDir: s.socketDir}
+	g := &guard{account: s.account, socketDir: s.socketDir, steps: stopSteps(s.cfg.Throwaway), log: s.cfg.Logger}
 	if s.throwaway {
 		g.throwawayDir = s.layout.dir
 		if err := s.account.own(s.layout.dir); err != nil {
@@ -200,6 +205,18 @@ func (s *Server) launch(ctx context.Context) error {
 	s.mu.Unlock()
 	s.cfg.Logger.Info("the database server is ready", "pid", p.pid, "postgres", s.bin.major, "dir", s.layout.dir)
 	return nil
+}
+
+// publish lets Locate find the server.
+func (s *Server) publish() error {
+	tmp := s.layout.dsn() + ".new"
+	if err := os.WriteFile(tmp, []byte(s.DSN()+"\n"), 0o644); err != nil {
+		return err
+	}
+	if err := s.account.own(tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.layout.dsn())
 }
 
 // DSN is the connection string of the database Database, as a URL. It stays the
@@ -285,81 +302,4 @@ func (s *Server) release() {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-}
-
-const (
-	firstDelay   = 50 * time.Millisecond
-	longestDelay = 10 * time.Second
-	healthyAfter = time.Minute
-)
-
-// supervise starts PostgreSQL again when it dies, ever more slowly if it dies
-// soon again.
-func (s *Server) supervise() {
-	delay := firstDelay
-	for {
-		p := s.current()
-		since := time.Now()
-		select {
-		case <-p.exited:
-		case <-s.life.Done():
-			return
-		}
-		if time.Since(since) > healthyAfter {
-			delay = firstDelay
-		}
-		for s.current() == p {
-			select {
-			case <-time.After(delay):
-			case <-s.life.Done():
-				return
-			}
-			s.revive(p)
-			delay = min(2*delay, longestDelay)
-		}
-	}
-}
-
-// revive starts PostgreSQL unless somebody else did, or stops it.
-func (s *Server) revive(dead *process) {
-	if !s.ops.TryLock() {
-		return // Restart or Stop is at it
-	}
-	defer s.ops.Unlock()
-	if s.current() != dead || s.life.Err() != nil {
-		return
-	}
-	s.cfg.Logger.Error("the database server died; starting it again", "pid", dead.pid, "status", fmt.Sprint(dead.err), "log", s.log.file.Name())
-	if err := s.launch(s.life); err != nil && s.life.Err() == nil {
-		s.cfg.Logger.Error("the database server can't be started", "error", err)
-	}
-}
-
-func (s *Server) keepLogSmall() {
-	ticker := time.NewTicker(time.Minute)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.life.Done():
-			return
-		case <-ticker.C:
-			if err := s.log.rotate(); err != nil {
-				s.cfg.Logger.Warn("the database server's log", "error", err)
-			}
-		}
-	}
-}
-
-// throwawayDir makes a directory in shared memory when there is room, else
-// among the temporary files.
-func throwawayDir() (string, error) {
-	base := os.TempDir()
-	if free, err := freeSpace("/dev/shm"); err == nil && free >= roomInMemory {
-		base = "/dev/shm"
-	}
-	dir, err := os.MkdirTemp(base, "annals-")
-	if err != nil {
-		return "", fmt.Errorf("throwaway data directory: %w", err)
-	}
-	return filepath.Clean(dir), nil
 }

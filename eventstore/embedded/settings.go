@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 )
@@ -35,7 +36,7 @@ func settings(cfg Config, socketDir string) []string {
 			"fsync":              "off",
 			"synchronous_commit": "off",
 			"full_page_writes":   "off",
-			"max_connections":    "300",
+			"max_connections":    strconv.Itoa(max(300, 20*runtime.NumCPU()*runtime.NumCPU())), // packages × parallel tests
 			"shared_buffers":     "128MB",
 			"wal_level":          "minimal",
 			"max_wal_senders":    "0",
