@@ -32,8 +32,12 @@ type Spec struct {
 	Synchronous bool
 	// EventTypes are the types the subscriber wants; nil means every type.
 	EventTypes []string
+	// Raw: the subscriber reads Data as it was recorded. Payload stays nil, and an event that this program can't decode
+	// doesn't stop it.
+	Raw bool
 	// DDL makes the read model's tables. It is run with the schema as the only one on the search path, so it names its
-	// tables without one. Only tables, indexes, row-level security and grants: no views, foreign keys, sequences.
+	// tables without one. Only tables and indexes: no views, foreign keys, sequences. CreateTables adds row-level security
+	// on client_id and the grants.
 	DDL string
 }
 
@@ -60,7 +64,7 @@ func (s Spec) Validate() error {
 	return nil
 }
 
-// Event is a recorded event with its payload decoded to today's type.
+// Event is a recorded event with its payload decoded to today's type (nil for a Raw subscriber).
 type Event struct {
 	eventstore.Envelope
 	Payload domain.Event

@@ -1,0 +1,126 @@
+package projections
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"annals/domain"
+	"annals/eventstore"
+)
+
+// A page travels as one framed message, so that a subscriber doesn't depend on where pages come from:
+//
+//	version byte, From, To, then per event its fields, each number a varint and each text with its length before it.
+
+const frameVersion = 1
+
+var errFrame = errors.New("the page's frame is damaged")
+
+// frameHeader starts a frame. The events follow by appendFrame.
+func frameHeader(from, to int64) []byte {
+	buf := make([]byte, 0, 1024)
+	buf = append(buf, frameVersion)
+	buf = binary.AppendVarint(buf, from)
+	return binary.AppendVarint(buf, to)
+}
+
+// appendFrame adds one event to a frame.
+func appendFrame(buf []byte, e *eventstore.Envelope) []byte {
+	buf = binary.AppendVarint(buf, e.Position)
+	buf = append(buf, e.EventID[:]...)
+	buf = append(buf, e.AggregateID[:]...)
+	buf = binary.AppendVarint(buf, e.AggregateVersion)
+	buf = binary.AppendVarint(buf, int64(e.SchemaVersion))
+	buf = binary.AppendVarint(buf, e.OccurredAt.UnixMicro())
+	buf = binary.AppendVarint(buf, e.RecordedAt.UnixMicro())
+	for _, s := range [...]string{
+		e.EventType, e.AggregateType, e.ClientID, e.ActorID, e.CorrelationID, e.CausationID, e.RequestID,
+	} {
+		buf = binary.AppendUvarint(buf, uint64(len(s)))
+		buf = append(buf, s...)
+	}
+	for _, b := range [...][]byte{e.Data, e.Metadata} {
+		buf = binary.AppendUvarint(buf, uint64(len(b)))
+		buf = append(buf, b...)
+	}
+	return buf
+}
+
+// readFrame gives the page in a frame, payloads not yet decoded. The events share the frame's memory.
+func readFrame(frame []byte) (Page, error) {
+	r := frameReader{rest: frame, text: string(frame)}
+	if len(frame) == 0 || frame[0] != frameVersion {
+		return Page{}, fmt.Errorf("%w: unknown version", errFrame)
+	}
+	r.rest = r.rest[1:]
+	page := Page{From: r.varint(), To: r.varint()}
+	for len(r.rest) > 0 && !r.damaged {
+		var e Event
+		e.Position = r.varint()
+		e.EventID, e.AggregateID = r.id(), r.id()
+		e.AggregateVersion = r.varint()
+		e.SchemaVersion = int(r.varint())
+		e.OccurredAt = time.UnixMicro(r.varint()).UTC()
+		e.RecordedAt = time.UnixMicro(r.varint()).UTC()
+		for _, s := range [...]*string{
+			&e.EventType, &e.AggregateType, &e.ClientID, &e.ActorID, &e.CorrelationID, &e.CausationID, &e.RequestID,
+		} {
+			*s = r.string()
+		}
+		e.Data, e.Metadata = r.bytes(), r.bytes()
+		page.Events = append(page.Events, e)
+	}
+	if r.damaged {
+		return Page{}, errFrame
+	}
+	return page, nil
+}
+
+// frameReader reads from the front of rest. text holds the whole frame once more, so that strings need no copy each.
+type frameReader struct {
+	rest    []byte
+	text    string
+	damaged bool
+}
+
+func (r *frameReader) varint() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.damaged = true
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *frameReader) id() (id domain.ID) {
+	if len(r.rest) < len(id) {
+		r.damaged = true
+		return id
+	}
+	copy(id[:], r.rest)
+	r.rest = r.rest[len(id):]
+	return id
+}
+
+func (r *frameReader) bytes() []byte {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || v > uint64(len(r.rest)-n) {
+		r.damaged = true
+		return nil
+	}
+	b := r.rest[n : n+int(v) : n+int(v)]
+	r.rest = r.rest[n+int(v):]
+	return b
+}
+
+func (r *frameReader) string() string {
+	b := r.bytes()
+	end := len(r.text) - len(r.rest)
+	if r.damaged {
+		return ""
+	}
+	return r.text[end-len(b) : end]
+}
