@@ -1,0 +1,30 @@
+// Package operations records what happens to the system itself: changes of the server the log lives on, and what
+// operators do with projections. Its streams belong to the reserved client of the system's own events.
+package operations
+
+import (
+	"annals/domain"
+)
+
+// namespace is where the ids of this package's streams are derived: there is one log, and a projection is known by name.
+var namespace = domain.MustParseID("6f1f2a52-1f0e-5c3b-9a57-2f6a4d1c8e90")
+
+// LogID is the id of the log's own stream.
+func LogID() domain.ID { return domain.NameID(namespace, "log") }
+
+// ProjectionID is the id of a projection's stream, over all its versions.
+func ProjectionID(name string) domain.ID { return domain.NameID(namespace, "projection/"+name) }
+
+// Definitions registers every aggregate and event of the context.
+func Definitions() []domain.Definition {
+	return []domain.Definition{
+		{Aggregate: Log, Events: []domain.EventDefinition{domain.DefineEvent[IncarnationChanged]()}},
+		{Aggregate: Projection, Events: []domain.EventDefinition{
+			domain.DefineEvent[Paused](),
+			domain.DefineEvent[Resumed](),
+			domain.DefineEvent[Rebuilt](),
+			domain.DefineEvent[FailureSkipped](),
+			domain.DefineEvent[FailureRetried](),
+		}},
+	}
+}

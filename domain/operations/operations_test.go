@@ -1,0 +1,108 @@
+package operations_test
+
+import (
+	"testing"
+
+	"annals/domain"
+	"annals/domain/domaintest"
+	"annals/domain/operations"
+)
+
+var (
+	home = operations.Incarnation{SystemIdentifier: 7301234567890123456, Timeline: 1}
+	away = operations.Incarnation{SystemIdentifier: 7301234567890123456, Timeline: 2}
+	sums = operations.Subject{Name: "product_list", Version: 2}
+)
+
+func TestIncarnationIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	changed := operations.IncarnationChanged{From: home, To: away, Head: 41}
+	log := domaintest.Given(t, operations.Log)
+	log.When(operations.NoteIncarnation{Before: home, Now: home, Head: 41}).ThenNothing()
+	after := log.When(operations.NoteIncarnation{Before: home, Now: away, Head: 41}).Then(changed)
+	// A second node, or the next start after a crash, still believes that it was at home.
+	after.When(operations.NoteIncarnation{Before: home, Now: away, Head: 42}).ThenNothing()
+	after.When(operations.NoteIncarnation{Before: away, Now: home, Head: 50}).
+		Then(operations.IncarnationChanged{From: away, To: home, Head: 50})
+}
+
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	p := domaintest.Given(t, operations.Projection)
+	p.When(operations.Resume{Subject: sums}).ThenNothing()
+	p = p.When(operations.Pause{Subject: sums}).Then(operations.Paused{Name: "product_list", Version: 2})
+	p.When(operations.Pause{Subject: sums}).ThenNothing()
+	// Versions are paused one by one.
+	older := operations.Subject{Name: "product_list", Version: 1}
+	p.When(operations.Resume{Subject: older}).ThenNothing()
+	p = p.When(operations.Pause{Subject: older}).Then(operations.Paused{Name: "product_list", Version: 1})
+	p = p.When(operations.Resume{Subject: sums}).Then(operations.Resumed{Name: "product_list", Version: 2})
+	if s := p.State(); s.Paused[2] || !s.Paused[1] || s.Name != "product_list" {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestSkipRetryRebuild(t *testing.T) {
+	t.Parallel()
+	skip := operations.SkipFailure{Subject: sums, Position: 17, Reason: "broken payload"}
+	p := domaintest.Given(t, operations.Projection)
+	p = p.When(skip).Then(operations.FailureSkipped{
+		Name: "product_list", Version: 2, Position: 17, Reason: "broken payload",
+	})
+	p.When(skip).ThenNothing()
+	retry := operations.RetryFailure{Subject: sums, Position: 17}
+	retried := operations.FailureRetried{Name: "product_list", Version: 2, Position: 17}
+	p = p.When(retry).Then(retried)
+	p = p.When(retry).Then(retried)
+	p = p.When(operations.NoteRebuilt{Subject: sums, Position: 99}).
+		Then(operations.Rebuilt{Name: "product_list", Version: 2, Position: 99})
+	if s := p.State(); len(s.Skips) != 1 || s.Skips[0].Position != 17 || s.Built[2] != 99 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestValidation(t *testing.T) {
+	t.Parallel()
+	domaintest.Refused(t, domain.Validate(operations.SkipFailure{Subject: sums, Position: 17}),
+		domain.CodeValidation, "/reason")
+	domaintest.Refused(t, domain.Validate(operations.Pause{}), domain.CodeValidation, "/name", "/version")
+	if err := domain.Validate(operations.SkipFailure{Subject: sums, Position: 17, Reason: "r"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStreamsAreTheirOwn(t *testing.T) {
+	t.Parallel()
+	if operations.ProjectionID("a") == operations.ProjectionID("b") || operations.ProjectionID("log") == operations.LogID() {
+		t.Error("two streams have one id")
+	}
+	// The ids are part of every database for ever.
+	if got := operations.LogID().String(); got != "a9870560-5105-52cc-87e9-48dc89b802e8" {
+		t.Errorf("the log's stream is %s", got)
+	}
+	if got := operations.ProjectionID("audit_log").String(); got != "6d534773-1c1e-505b-a9ee-2b5cab462c2a" {
+		t.Errorf("a projection's stream is %s", got)
+	}
+}
+
+func goldens(aggregate string) []domaintest.Golden {
+	if aggregate == "log" {
+		return domaintest.Today(operations.IncarnationChanged{From: home, To: away, Head: 41})
+	}
+	return domaintest.Today(
+		operations.Paused{Name: "product_list", Version: 2},
+		operations.Resumed{Name: "product_list", Version: 2},
+		operations.Rebuilt{Name: "product_list", Version: 2, Position: 99},
+		operations.FailureSkipped{Name: "product_list", Version: 2, Position: 17, Reason: "broken payload"},
+		operations.FailureRetried{Name: "product_list", Version: 2, Position: 17},
+	)
+}
+
+func TestGoldens(t *testing.T) {
+	t.Parallel()
+	for _, definition := range operations.Definitions() {
+		examples := goldens(definition.Aggregate.AggregateType())
+		domaintest.GoldenEvents(t, definition, examples...)
+		domaintest.GoldenStates(t, definition, examples...)
+	}
+}
