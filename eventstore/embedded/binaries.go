@@ -39,6 +39,14 @@ var binGlobs = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
 }
 
+// Find tells which installation Start would run on new data: the directory of
+// its programs and its major version. An empty binDir means discovered.
+// ErrNotInstalled if there is none.
+func Find(ctx context.Context, binDir string) (dir string, major int, err error) {
+	b, err := findBinaries(ctx, binGlobs, binDir, "", 0)
+	return b.dir, b.major, err
+}
+
 // findBinaries chooses an installation: binDir if given, else the one of major
 // version dataMajor (the existing data's; 0 = there is none), else the newest.
 func findBinaries(ctx context.Context, globs []string, binDir, dataDir string, dataMajor int) (binaries, error) {

@@ -2,6 +2,8 @@
 // passes as ANNALS_TEST_DATABASE_URL, and ends with the command's exit status.
 //
 //	withpostgres [-fsync] COMMAND [ARGUMENT …]
+//
+// With -find it only says which PostgreSQL it would run, or what to install.
 package main
 
 import (
@@ -22,11 +24,21 @@ import (
 
 func main() {
 	fsync := flag.Bool("fsync", false, "keep the server durable, on disk: for benchmarks")
+	find := flag.Bool("find", false, "only print the directory of the PostgreSQL to be run")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: withpostgres [-fsync] COMMAND [ARGUMENT ...]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if *find {
+		dir, major, err := embedded.Find(context.Background(), "")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "withpostgres:", err)
+			os.Exit(1)
+		}
+		fmt.Println(dir, major)
+		return
+	}
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)

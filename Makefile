@@ -1,0 +1,63 @@
+# Annals. `make help` lists what there is.
+
+GO      ?= go
+BENCH   ?= .
+FUZZTIME ?= 5s
+ARGS    ?=
+
+# The product is pure Go; only the race detector needs a C compiler.
+export CGO_ENABLED = 0
+
+# One target at a time, also under -j: they share two cores and one server each.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help run build test race vet lint fuzz-smoke bench bench-smoke ci clean postgres FORCE
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+run: postgres build ## install PostgreSQL if needed, build, and run annals serve (ARGS="--addr 127.0.0.1:9000")
+# At a terminal the program gets a job of its own, so that Ctrl-C reaches it and
+# not make, which would end with status 130 after a clean stop.
+	@if [ -t 0 ]; then set -m; bin/annals serve $(ARGS); else exec bin/annals serve $(ARGS); fi
+
+build: bin/annals ## build bin/annals
+
+test: postgres ## run all tests, on one throwaway PostgreSQL
+	bin/withpostgres $(GO) test ./...
+
+race: postgres ## run all tests under the race detector
+	CGO_ENABLED=1 bin/withpostgres $(GO) test -race -short -vet=off ./...
+
+vet: ## run go vet
+	$(GO) vet ./...
+
+lint: vet ## check formatting, vet and staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+fuzz-smoke: postgres ## run every fuzz target for FUZZTIME (5s)
+	GO="$(GO)" bin/withpostgres scripts/fuzz-smoke $(FUZZTIME)
+
+bench: postgres ## run the benchmarks (BENCH=regexp) on a durable PostgreSQL
+	@packages=$$(scripts/packages-with Benchmark); \
+	bin/withpostgres -fsync $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$packages
+
+bench-smoke: postgres ## run each benchmark once
+	@packages=$$(scripts/packages-with Benchmark); \
+	bin/withpostgres $(GO) test -run '^$$' -bench . -benchtime 1x -vet=off $$packages
+
+ci: lint bench-smoke race test ## all that a change must pass
+
+clean: ## remove what was built
+	rm -rf bin
+
+postgres: bin/withpostgres
+	@scripts/install-postgres bin/withpostgres
+
+# The go command knows what is up to date.
+bin/annals: FORCE
+	$(GO) build -trimpath -o $@ ./cmd/annals
+
+bin/withpostgres: FORCE
+	@$(GO) build -trimpath -o $@ ./eventstore/pgtest/cmd/withpostgres
