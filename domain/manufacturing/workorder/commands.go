@@ -126,6 +126,8 @@ func (c CorrectOutput) decide(s State) ([]Event, error) {
 
 func (c PlaceHold) decide(s State) ([]Event, error) {
 	switch {
+	case slices.Contains(s.OpenHolds, c.HoldID):
+		return nil, fmt.Errorf("hold %s is open on work order %s already", c.HoldID, s.Number)
 	case s.Status == StatusOnHold:
 		return []Event{HoldAdded{HoldID: c.HoldID, OpenHolds: int64(len(s.OpenHolds)) + 1}}, nil
 	case !s.Status.Holdable():
