@@ -1,0 +1,92 @@
+package eventstore
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"annals/domain"
+)
+
+// request is what the log is asked to take.
+// A stream of another client or type can't be appended to: it doesn't exist. That it was looked for needs no
+// expectation: it stays so.
+func (a *attempt) request(work domain.Work) (AppendRequest, error) {
+	x := a.execution
+	request := AppendRequest{Client: x.cmd.Client}
+	for _, c := range work.Changes {
+		if a.isForeign(c.ID) {
+			if len(c.Events) > 0 {
+				return AppendRequest{}, domain.NotFound(c.Aggregate.AggregateType(), c.ID)
+			}
+			continue
+		}
+		request.Streams = append(request.Streams, StreamExpectation{AggregateID: c.ID, Expected: c.Loaded.Version})
+		for i, e := range c.Events {
+			event, err := x.event(c, int64(i)+1, e)
+			if err != nil {
+				return AppendRequest{}, err
+			}
+			request.Events = append(request.Events, event)
+		}
+	}
+	for _, c := range work.Releases {
+		request.Releases = append(request.Releases, ClaimChange{Kind: c.Kind, Value: c.Value, Owner: c.Owner})
+	}
+	for _, c := range work.Claims {
+		request.Claims = append(request.Claims, ClaimChange{Kind: c.Kind, Value: c.Value, Owner: c.Owner})
+	}
+	if key := x.cmd.Key; key != nil {
+		request.Idempotency = &Idempotency{Scope: key.Scope, Key: key.Key, Fingerprint: key.Fingerprint}
+	}
+	return request, nil
+}
+
+// event makes the nth new event of a stream.
+func (x *execution) event(c *domain.Change, n int64, e domain.Event) (NewEvent, error) {
+	encoded, err := x.r.Registry.Encode(e)
+	if err != nil {
+		return NewEvent{}, err
+	}
+	if x.metadata == nil {
+		if x.metadata, err = encodeMetadata(x.cmd.Metadata); err != nil {
+			return NewEvent{}, err
+		}
+	}
+	return NewEvent{
+		EventID: x.r.NewID(), EventType: encoded.Type, SchemaVersion: encoded.SchemaVersion,
+		AggregateType: c.Aggregate.AggregateType(), AggregateID: c.ID, AggregateVersion: c.Loaded.Version + n,
+		ActorID: x.cmd.Actor, OccurredAt: x.now, CorrelationID: x.cmd.CorrelationID, CausationID: x.cmd.CausationID,
+		RequestID: x.cmd.RequestID, Data: encoded.Data, Metadata: x.metadata,
+	}, nil
+}
+
+// encodeMetadata writes the members in sorted order, so that equal metadata has equal bytes.
+func encodeMetadata(members map[string]string) ([]byte, error) {
+	if len(members) == 0 {
+		return []byte("{}"), nil
+	}
+	encoded, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("encode metadata: %w", err)
+	}
+	return encoded, nil
+}
+
+// answerOf is what the command will answer once it is appended.
+func answerOf(work domain.Work, request AppendRequest) *storedResult {
+	s := &storedResult{Created: work.Created, Extras: work.Extras, Events: make([]storedEvent, len(request.Events))}
+	for i, e := range request.Events {
+		s.Events[i] = storedEvent{
+			EventID: e.EventID, EventType: e.EventType, AggregateType: e.AggregateType, AggregateID: e.AggregateID,
+			Version: e.AggregateVersion,
+		}
+	}
+	if t := work.Target; t != nil {
+		s.AggregateType, s.ID = t.Aggregate.AggregateType(), t.ID
+		s.Version = t.Loaded.Version + int64(len(t.Events))
+		if len(s.Events) == 0 {
+			s.Position = t.Loaded.Position
+		}
+	}
+	return s
+}

@@ -1,0 +1,97 @@
+package eventstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// Querier reads rows within a transaction that sees one client's data. It must not be kept beyond the transaction.
+type Querier interface {
+	sqlx.QueryerContext
+	GetContext(ctx context.Context, dest any, query string, args ...any) error
+	SelectContext(ctx context.Context, dest any, query string, args ...any) error
+}
+
+// Tenants is the one path on which queries reach the data of clients: a transaction of the query role that names its
+// client, behind row-level security. A transaction that names none sees no rows.
+type Tenants struct {
+	db *sqlx.DB
+}
+
+// NewTenants makes the path over a pool whose sessions have the role annals_query.
+func NewTenants(queries *sqlx.DB) *Tenants { return &Tenants{db: queries} }
+
+// endTimeout bounds COMMIT and ROLLBACK, which run whatever became of the caller's context.
+const endTimeout = 5 * time.Second
+
+// Read runs a query in a read-only READ COMMITTED transaction that sees the rows of one client, or of every client when
+// client is AllClients. In READ COMMITTED each statement sees what was committed before it began.
+func (t *Tenants) Read(ctx context.Context, client string, query func(ctx context.Context, q Querier) error) (err error) {
+	if client == "" || strings.IndexByte(client, 0) >= 0 {
+		return fmt.Errorf("read tenant data: %q is not a client", client)
+	}
+	conn, err := t.db.Connx(ctx)
+	if err != nil {
+		return fmt.Errorf("read tenant data: %w", unavailable(err))
+	}
+	defer conn.Close()
+	// One message and so one round trip; a bound parameter would need a second one.
+	begin := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT set_config('annals.client', " +
+		pq.QuoteLiteral(client) + ", true)"
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
+		discard(conn)
+		return fmt.Errorf("read tenant data: %w", unavailable(err))
+	}
+	end := "ROLLBACK" // also when query panics
+	defer func() {
+		endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		if _, endErr := conn.ExecContext(endCtx, end); endErr != nil {
+			discard(conn)
+			if err == nil {
+				err = fmt.Errorf("read tenant data: %w", unavailable(endErr))
+			}
+		}
+	}()
+	if err := query(ctx, conn); err != nil {
+		return err
+	}
+	end = "COMMIT"
+	return nil
+}
+
+// discard keeps a connection in an unknown state from being used again.
+func discard(conn *sqlx.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// unavailable adds ErrUnavailable to errors that mean that the database couldn't be reached, as opposed to one that
+// answered with an error.
+func unavailable(err error) error {
+	var answered *pq.Error
+	switch {
+	case err == nil, errors.Is(err, sql.ErrNoRows), errors.Is(err, ErrUnavailable),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &answered):
+		class := string(answered.Code.Class())
+		// 08 connection, 53 resources, 57P server shutting down or starting.
+		if answered.Code == "57014" { // query_canceled: the caller's deadline or a statement_timeout
+			return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		}
+		if class == "08" || class == "53" || strings.HasPrefix(string(answered.Code), "57P") {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return err
+	default:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}
