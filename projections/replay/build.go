@@ -1,0 +1,302 @@
+package replay
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"annals/projections"
+)
+
+// resume takes up what an earlier run has built, or starts over when there is nothing, or nothing that can be used.
+func (b *builder) resume(ctx context.Context) error {
+	print, err := fingerprint(b.spec, b.log.registry)
+	if err != nil {
+		return err
+	}
+	b.state.fingerprint = print
+	if err := b.aim(ctx); err != nil {
+		return err
+	}
+	earlier, ok, err := loadState(ctx, b.session.conn, b.spec)
+	if err != nil {
+		return err
+	}
+	if ok && earlier.fingerprint == print && earlier.position <= b.target {
+		err := checkSkips(ctx, b.session.conn, b.spec, earlier)
+		if err == nil {
+			b.state, b.result.Resumed = earlier, true
+			b.logger.Info("resuming a build", "position", b.state.position, "target", b.target)
+			return b.session.inTx(ctx, sql.LevelReadCommitted, func(tx *sql.Tx) error {
+				return b.save(ctx, tx, b.state) // for its purpose and target
+			})
+		}
+		if err != errSkipsChanged {
+			return err
+		}
+	}
+	return b.startOver(ctx)
+}
+
+// startOver makes empty tables.
+func (b *builder) startOver(ctx context.Context) error {
+	st := state{fingerprint: b.state.fingerprint, skipped: []int64{}}
+	err := b.session.inTx(ctx, sql.LevelReadCommitted, func(tx *sql.Tx) (err error) {
+		st.deferred, err = createTables(ctx, tx, b.spec, deferralOf(b.projector))
+		if err != nil {
+			return err
+		}
+		return b.save(ctx, tx, st)
+	})
+	if err != nil {
+		return err
+	}
+	b.state, b.result.Resumed, b.result.Events = st, false, 0
+	b.logger.Info("building from the beginning", "target", b.target)
+	return nil
+}
+
+// aim sets the position the build goes to. Without a fixed end it moves on with the log.
+func (b *builder) aim(ctx context.Context) error {
+	head, err := readHead(ctx, b.session.conn)
+	if err != nil {
+		return err
+	}
+	switch {
+	case b.opts.Until > head:
+		return fmt.Errorf("%w: %d of %d", ErrBeyondHead, b.opts.Until, head)
+	case b.opts.Until > 0:
+		b.target = b.opts.Until
+	case b.opts.DryRun:
+		live, err := readCheckpoint(ctx, b.session.conn, b.spec)
+		if err != nil {
+			return err
+		}
+		if live.position > head {
+			return fmt.Errorf("%w: %d of %d", ErrAheadOfLog, live.position, head)
+		}
+		b.target = live.position
+	default:
+		b.target = head
+	}
+	return nil
+}
+
+// slack is how far from its target a build may stop, because the last transaction applies the rest.
+func (b *builder) slack() int64 {
+	if b.opts.Until > 0 {
+		return 0
+	}
+	return chunkEvents
+}
+
+// applier is what a pass over the log drives: a projections.Build, or a projector page by page.
+type applier interface {
+	Add(ctx context.Context, tx projections.Tx, page projections.Page) error
+	Merge(ctx context.Context, tx projections.Tx) error
+}
+
+// byPage applies as the live projector does.
+type byPage struct{ projections.Projector }
+
+func (p byPage) Add(ctx context.Context, tx projections.Tx, page projections.Page) error {
+	return p.Apply(ctx, tx, page)
+}
+
+func (p byPage) Merge(context.Context, projections.Tx) error { return nil }
+
+func (b *builder) bulk() applier {
+	if p, ok := b.projector.(projections.Bulk); ok {
+		return p.NewBuild()
+	}
+	return byPage{b.projector}
+}
+
+// advance applies the log until at most the slack is missing. Every pass goes to where the log ended when it began.
+func (b *builder) advance(ctx context.Context, phase Phase, into applier) error {
+	for {
+		if err := b.aim(ctx); err != nil {
+			return err
+		}
+		b.report(phase)
+		if b.target-b.state.position <= b.slack() {
+			return nil
+		}
+		p := &pass{builder: b, phase: phase, into: into}
+		err := b.log.stream(ctx, b.db, b.opts.Workers, b.state.position, b.target,
+			func(c chunk) error { return p.apply(ctx, c) })
+		if err == nil {
+			err = p.commit(ctx)
+		}
+		if err != nil {
+			p.rollback()
+			return b.locate(ctx, err)
+		}
+	}
+}
+
+// pass is one run through a part of the log, in transactions of about Options.MergeEvery events.
+type pass struct {
+	*builder
+	phase  Phase
+	into   applier
+	tx     *sql.Tx
+	skips  []int64 // after the state's position
+	at     int64
+	events int
+	bytes  int
+}
+
+func (p *pass) apply(ctx context.Context, c chunk) error {
+	if p.tx == nil {
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
+	}
+	page, err := admit(c, p.skips)
+	if err != nil {
+		return err
+	}
+	if err := guard(func() error { return p.into.Add(ctx, p.target(), page) }); err != nil {
+		return &EventError{From: c.From, To: c.To, Err: err}
+	}
+	p.at, p.events, p.bytes = c.To, p.events+len(page.Events), p.bytes+c.bytes
+	p.tracker.at(time.Now(), p.phase, p.at, max(p.builder.target, p.at))
+	// Positions count too: a projection that wants few events must not begin anew after a crash.
+	if p.events >= p.opts.MergeEvery || p.bytes >= mergeBytes || p.at-p.state.position >= 10*int64(p.opts.MergeEvery) {
+		return p.commit(ctx)
+	}
+	return nil
+}
+
+func (p *pass) target() projections.Tx {
+	return projections.Tx{Executor: p.tx, Schema: p.spec.BuildSchema()}
+}
+
+func (p *pass) begin(ctx context.Context) (err error) {
+	p.at, p.events, p.bytes = p.state.position, 0, 0
+	if p.tx, err = p.session.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
+		return fmt.Errorf("begin a merge: %w", err)
+	}
+	p.skips, err = readSkips(ctx, p.tx, p.spec, p.state.position, p.builder.target)
+	return err
+}
+
+// commit merges the rows and the build's position in one transaction.
+func (p *pass) commit(ctx context.Context) error {
+	if p.tx == nil {
+		return nil
+	}
+	if err := guard(func() error { return p.into.Merge(ctx, p.target()) }); err != nil {
+		return &EventError{From: p.state.position, To: p.at, Err: err}
+	}
+	next := p.state.through(p.at, p.skips)
+	if err := p.save(ctx, p.tx, next); err != nil {
+		return err
+	}
+	tx := p.tx
+	p.tx = nil
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit a merge: %w", err)
+	}
+	p.state = next
+	p.result.Events += int64(p.events)
+	p.opts.observe(signalMerged)
+	return nil
+}
+
+func (p *pass) rollback() {
+	if p.tx != nil {
+		_ = p.tx.Rollback() // the error that led here is the one to tell
+		p.tx = nil
+	}
+}
+
+// through is the state after the events up to a position, of which skips were left out.
+func (st state) through(position int64, skips []int64) state {
+	st.position = position
+	st.skipped = slices.Clone(st.skipped)
+	for _, s := range skips {
+		if s <= position {
+			st.skipped = append(st.skipped, s)
+		}
+	}
+	return st
+}
+
+// admit leaves out what an operator skipped and refuses what couldn't be decoded.
+func admit(c chunk, skips []int64) (projections.Page, error) {
+	if len(skips) > 0 {
+		c.Events = slices.DeleteFunc(c.Events, func(e projections.Event) bool {
+			_, skipped := slices.BinarySearch(skips, e.Position)
+			return skipped
+		})
+	}
+	if len(c.undecodable) > 0 {
+		for _, e := range c.Events {
+			if err, bad := c.undecodable[e.Position]; bad {
+				return projections.Page{}, &EventError{From: e.Position - 1, To: e.Position, Err: err}
+			}
+		}
+	}
+	return c.Page, nil
+}
+
+// index makes the deferred indexes, all or none, and gathers statistics.
+func (b *builder) index(ctx context.Context) error {
+	b.report(PhaseIndex)
+	next := b.state
+	next.indexed, next.deferred = true, []string{}
+	err := b.session.inTx(ctx, sql.LevelReadCommitted, func(tx *sql.Tx) error {
+		for _, statement := range b.state.deferred {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("make a deferred index (%s): %w", statement, err)
+			}
+		}
+		built, err := tables(ctx, tx, b.spec.BuildSchema())
+		if err != nil {
+			return err
+		}
+		for _, t := range built {
+			if _, err := tx.ExecContext(ctx, `ANALYZE `+qualified(b.spec.BuildSchema(), t)); err != nil {
+				return fmt.Errorf("analyze %s: %w", t, err)
+			}
+		}
+		return b.save(ctx, tx, next)
+	})
+	if err != nil {
+		return err
+	}
+	b.state = next
+	return nil
+}
+
+// applyRest applies the log up to a position within a transaction, as the live projector would, and gives the state the
+// tables have then.
+func (b *builder) applyRest(ctx context.Context, tx *sql.Tx, to int64) (state, error) {
+	skips, err := readSkips(ctx, tx, b.spec, b.state.position, to)
+	if err != nil {
+		return state{}, err
+	}
+	for at := b.state.position; at < to; {
+		c, err := b.log.first(ctx, tx, at, to)
+		if err != nil {
+			return state{}, err
+		}
+		page, err := admit(c, skips)
+		if err != nil {
+			return state{}, err
+		}
+		target := projections.Tx{Executor: tx, Schema: b.spec.BuildSchema()}
+		if err := guard(func() error { return b.projector.Apply(ctx, target, page) }); err != nil {
+			if lockRefused(err) {
+				return state{}, err
+			}
+			return state{}, &EventError{From: c.From, To: c.To, Err: err}
+		}
+		at = c.To
+	}
+	return b.state.through(to, skips), nil
+}
