@@ -1,0 +1,379 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"annals/domain"
+)
+
+// run is the writer: the only goroutine that uses the link.
+func (s *Sequencer) run() {
+	defer close(s.done)
+	for {
+		batch := s.gather()
+		if batch == nil {
+			break
+		}
+		s.commit(batch)
+		s.settle()
+		s.target = len(batch) + int(s.ready.Load())
+	}
+	if s.link != nil {
+		s.link.close()
+	}
+}
+
+// gather waits for work and takes a batch; nil means that there will be none.
+//
+// A batch costs nearly the same with one request or a hundred, so it is worth a moment's wait for callers who are
+// expected back: those that the last batch answered, besides those who waited meanwhile. A lone caller is neither.
+func (s *Sequencer) gather() []*pending {
+	for {
+		s.mu.Lock()
+		for s.queue.readyCount == 0 && !s.aborted {
+			if s.closing {
+				s.mu.Unlock()
+				return nil
+			}
+			s.idle = true
+			s.mu.Unlock()
+			<-s.wake
+			s.mu.Lock()
+		}
+		if s.aborted {
+			s.failQueued(ErrClosed, time.Time{})
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		s.spin()
+		s.mu.Lock()
+		batch := s.take()
+		s.mu.Unlock()
+		s.settle()
+		if len(batch) > 0 {
+			return batch
+		}
+	}
+}
+
+// spin waits, for at most the configured time, until as many requests are ready as are expected. It yields to the
+// callers rather than sleeps: the kernel's timers are coarser than the wait.
+func (s *Sequencer) spin() {
+	target := int64(min(s.target, s.cfg.MaxBatch))
+	if s.cfg.Gather <= 0 || s.ready.Load() >= target {
+		return
+	}
+	for start := time.Now(); time.Since(start) < s.cfg.Gather; {
+		runtime.Gosched()
+		if s.ready.Load() >= target {
+			return
+		}
+	}
+}
+
+// take moves ready requests into the batch. Those that are known to be stale, and those whose callers have gone, are
+// settled instead, which may make others ready. It is called under the lock.
+func (s *Sequencer) take() []*pending {
+	clear(s.batch)
+	s.batch = s.batch[:0]
+	room := math.MaxInt
+	for len(s.batch) < s.cfg.MaxBatch {
+		p := s.queue.next(room)
+		if p == nil {
+			break
+		}
+		if p.state == stateAbandoned {
+			s.release(p)
+			continue
+		}
+		s.queue.leave(p)
+		p.state = stateSent
+		if !p.sharedKey {
+			if conflict := s.versions.stale(&p.req); conflict != nil {
+				s.finish(p, AppendOutcome{}, conflict)
+				continue
+			}
+		}
+		if len(s.batch) == 0 {
+			room = MaxAppendBytes
+		}
+		room = max(room-p.wire.size(), 0)
+		s.batch = append(s.batch, p)
+	}
+	s.ready.Store(int64(s.queue.readyCount))
+	return s.batch
+}
+
+// finish decides a request's outcome; its caller learns of it in settle. It is called under the lock.
+func (s *Sequencer) finish(p *pending, outcome AppendOutcome, err error) {
+	p.outcome, p.err = outcome, err
+	s.release(p)
+	s.settled = append(s.settled, p)
+}
+
+func (s *Sequencer) release(p *pending) {
+	s.queue.release(p, s.queue.makeReady)
+}
+
+// settle wakes the callers of finished requests, outside the lock.
+func (s *Sequencer) settle() {
+	for i, p := range s.settled {
+		s.settled[i] = nil
+		p.done <- struct{}{}
+	}
+	s.settled = s.settled[:0]
+}
+
+// commit writes a batch, however often that must be tried.
+func (s *Sequencer) commit(batch []*pending) {
+	for attempt := 0; len(batch) > 0; attempt++ {
+		if attempt > 0 {
+			if batch = s.expire(batch); len(batch) == 0 {
+				return
+			}
+		}
+		if s.link == nil && !s.reconnect() {
+			s.pause(attempt)
+			continue
+		}
+		head, verdicts, err := s.send(batch)
+		if err == nil {
+			err = s.conclude(batch, head, verdicts)
+		}
+		if err == nil {
+			return
+		}
+		switch judge(err) {
+		case failedRefused:
+			s.bisect(batch, err)
+			return
+		case failedBehind:
+			s.behind(batch, err)
+			return
+		case failedTransient:
+			s.log.Warn("the database could not take an append", "error", err, "requests", len(batch))
+			s.pause(attempt)
+		case failedSession:
+			s.log.Warn("the database refused an append", "error", err, "requests", len(batch))
+			s.disconnect()
+			s.pause(attempt)
+		case failedUnknown:
+			s.log.Warn("an append's answer was lost", "error", err, "requests", len(batch))
+			for _, p := range batch {
+				p.unknown = true
+			}
+			s.disconnect()
+		}
+	}
+}
+
+// send executes a batch.
+func (s *Sequencer) send(batch []*pending) (head int64, verdicts []byte, err error) {
+	known := s.knownHead.Load()
+	if len(batch) == 1 {
+		w := &batch[0].wire
+		if w.events.n == 1 && w.streams.n == 1 && w.keys.n+w.releases.n+w.claims.n == 0 {
+			return s.link.appendOne(known, w)
+		}
+	}
+	s.wire.reset()
+	for i, p := range batch {
+		s.wire.add(&p.wire, i)
+	}
+	return s.link.appendBatch(known, &s.wire)
+}
+
+// verdict is what append_v1 says of a request that it didn't append.
+type verdict struct {
+	Request       int                 `json:"request"`
+	Verdict       string              `json:"verdict"`
+	FirstPosition int64               `json:"first_position"`
+	Result        json.RawMessage     `json:"result"`
+	Versions      map[domain.ID]int64 `json:"versions"`
+	Ordinal       int                 `json:"ordinal"`
+}
+
+// conclude gives each request of an executed batch its outcome. Its error means that the answer makes no sense.
+func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
+	var lost map[int]*verdict
+	if raw != nil {
+		var verdicts []verdict
+		if err := json.Unmarshal(raw, &verdicts); err != nil {
+			return fmt.Errorf("read the verdicts of append_v1: %w", err)
+		}
+		lost = make(map[int]*verdict, len(verdicts))
+		for i := range verdicts {
+			lost[verdicts[i].Request] = &verdicts[i]
+		}
+	}
+	added := int64(0)
+	for i, p := range batch {
+		if lost[i] == nil {
+			added += int64(len(p.req.Events))
+		}
+	}
+	s.Observe(head)
+	if added > 0 {
+		s.signal.Announce(head)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	position := head - added
+	for i, p := range batch {
+		if v := lost[i]; v != nil {
+			s.concludeLost(p, v, head)
+			continue
+		}
+		outcome := AppendOutcome{Head: head}
+		if n := int64(len(p.req.Events)); n > 0 {
+			outcome.FirstPosition = position + 1
+			position += n
+		}
+		s.versions.appended(&p.req)
+		s.finish(p, outcome, nil)
+	}
+	s.ready.Store(int64(s.queue.readyCount))
+	return nil
+}
+
+func (s *Sequencer) concludeLost(p *pending, v *verdict, head int64) {
+	switch v.Verdict {
+	case "already":
+		s.versions.appended(&p.req)
+		s.finish(p, AppendOutcome{Head: head, FirstPosition: v.FirstPosition}, nil)
+	case "replayed":
+		s.finish(p, AppendOutcome{Head: head, FirstPosition: v.FirstPosition, Replayed: true, Result: v.Result}, nil)
+	case "key_reused":
+		s.finish(p, AppendOutcome{}, ErrKeyReused)
+	case "conflict":
+		for id, version := range v.Versions {
+			s.versions.reached(id, version)
+		}
+		s.finish(p, AppendOutcome{}, &ConflictError{Versions: v.Versions})
+	case "claim_taken":
+		s.finish(p, AppendOutcome{}, &ClaimTakenError{Index: v.Ordinal})
+	default:
+		s.finish(p, AppendOutcome{}, fmt.Errorf("%w: append_v1 answered %q", ErrOutcomeUnknown, v.Verdict))
+	}
+}
+
+// bisect splits a batch that the server refused for its content, until the request at fault is alone.
+func (s *Sequencer) bisect(batch []*pending, err error) {
+	if n := len(batch); n > 1 {
+		s.log.Warn("the database refused a batch", "error", err, "requests", n)
+		s.commit(batch[:n/2])
+		s.commit(batch[n/2:])
+		return
+	}
+	p := batch[0]
+	if p.unknown {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	} else {
+		err = fmt.Errorf("%w: %w", ErrInvalidAppend, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish(p, AppendOutcome{}, err)
+	s.ready.Store(int64(s.queue.readyCount))
+}
+
+// behind stops the sequencer for good.
+func (s *Sequencer) behind(batch []*pending, err error) {
+	s.log.Error("the log is behind: its tail was lost", "error", err, "known_head", s.KnownHead())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sticky = fmt.Errorf("%w: %w", ErrLogBehind, err)
+	for _, p := range batch {
+		if p.unknown {
+			s.finish(p, AppendOutcome{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, s.sticky))
+		} else {
+			s.finish(p, AppendOutcome{}, s.sticky)
+		}
+	}
+	s.failQueued(s.sticky, time.Time{})
+}
+
+// expire gives up the requests whose time is over, in the batch and in the queue, and all of them when Close has lost
+// its patience. It gives the batch that is left.
+func (s *Sequencer) expire(batch []*pending) []*pending {
+	now := time.Now()
+	s.mu.Lock()
+	left := make([]*pending, 0, len(batch))
+	for _, p := range batch {
+		switch {
+		case !s.aborted && now.Before(p.deadline):
+			left = append(left, p)
+		case p.unknown:
+			s.finish(p, AppendOutcome{}, ErrOutcomeUnknown)
+		case s.aborted:
+			s.finish(p, AppendOutcome{}, ErrClosed)
+		default:
+			s.finish(p, AppendOutcome{}, ErrUnavailable)
+		}
+	}
+	if !s.aborted {
+		s.failQueued(ErrUnavailable, now)
+	}
+	s.mu.Unlock()
+	s.settle()
+	return left
+}
+
+// failQueued ends the waiting of those whose deadline isn't after now, or of all when now is zero. They keep their places
+// in line, as if their callers had gone. It is called under the lock.
+func (s *Sequencer) failQueued(err error, now time.Time) {
+	for p := s.queue.oldest; p != nil && (now.IsZero() || !p.deadline.After(now)); p = s.queue.oldest {
+		p.state = stateAbandoned
+		s.queue.leave(p)
+		p.err = err
+		p.done <- struct{}{}
+	}
+}
+
+// disconnect drops the link. Its backend may still be at work: the next link ends it first.
+func (s *Sequencer) disconnect() {
+	s.lost = s.link.backend
+	s.link.close()
+	s.link = nil
+	s.mu.Lock()
+	s.versions.clear()
+	s.mu.Unlock()
+}
+
+// adopt takes a link into use. When Close loses its patience, what is going on on it is broken off.
+func (s *Sequencer) adopt(l *link) {
+	s.link = l
+	l.unwatch = context.AfterFunc(s.ctx, l.abort)
+}
+
+func (s *Sequencer) reconnect() bool {
+	l, err := connect(s.ctx, s.linkConfig(), s.lost)
+	if err != nil {
+		s.log.Warn("the sequencer can't reach the database", "error", err)
+		return false
+	}
+	s.adopt(l)
+	s.lost = backend{}
+	s.log.Info("the sequencer is connected again", "backend", l.backend.pid)
+	return true
+}
+
+// pause waits before another attempt: 10 ms at first, 500 ms at most, less when Close has lost its patience.
+func (s *Sequencer) pause(attempt int) {
+	d := 500 * time.Millisecond
+	if attempt < 5 {
+		d = 10 * time.Millisecond << attempt
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+}
