@@ -1,0 +1,122 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"annals/eventstore/pgtest"
+)
+
+func countEvents(ctx context.Context, q Querier) (n int, err error) {
+	err = q.GetContext(ctx, &n, `SELECT count(*) FROM annals.events`)
+	return n, err
+}
+
+func TestTenantsSeeTheirOwn(t *testing.T) {
+	t.Parallel()
+	store := openStore(t, pgtest.New(t))
+	ctx := context.Background()
+	other := acmeCommand()
+	other.Client = "it's other"
+	mustRun(t, store, acmeCommand(), openCounter("a", 1))
+	mustRun(t, store, acmeCommand(), openCounter("b", 1))
+	mustRun(t, store, other, openCounter("a", 1))
+	for client, want := range map[string]int{acme: 2, "it's other": 1, AllClients: 3, "nobody": 0} {
+		err := store.Tenants.Read(ctx, client, func(ctx context.Context, q Querier) error {
+			got, err := countEvents(ctx, q)
+			if err == nil && got != want {
+				t.Errorf("client %q sees %d events, want %d", client, got, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// Without the path there is no client, and so there are no rows; also on a connection that the path has used.
+	conn, err := store.Queries.Connx(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got, err := countEvents(ctx, conn); got != 0 || err != nil {
+		t.Errorf("without a client %d events are visible, %v", got, err)
+	}
+	var role string
+	if err := conn.GetContext(ctx, &role, `SELECT current_user`); err != nil || role != string(RoleQuery) {
+		t.Errorf("queries run as %s, %v", role, err)
+	}
+	for _, client := range []string{"", "a\x00b"} {
+		called := func(context.Context, Querier) error { t.Error("the query ran"); return nil }
+		if err := store.Tenants.Read(ctx, client, called); err == nil {
+			t.Errorf("client %q is accepted", client)
+		}
+	}
+}
+
+// However a query ends, the connection goes on without a client and without a transaction.
+func TestTenantsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	store := openStore(t, db, func(c *Config) { c.QueryConns = 1 })
+	ctx := context.Background()
+	mustRun(t, store, acmeCommand(), openCounter("a", 1))
+	failed := errors.New("failed")
+	endings := map[string]func(ctx context.Context, q Querier) error{
+		"error":     func(context.Context, Querier) error { return failed },
+		"SQL error": func(ctx context.Context, q Querier) error { return q.GetContext(ctx, new(int), `SELECT 1/0`) },
+		"write": func(ctx context.Context, q Querier) error {
+			return q.GetContext(ctx, new(int), `CREATE TABLE t (a int)`)
+		},
+		"panic": func(context.Context, Querier) error { panic(failed) },
+	}
+	for name, ending := range endings {
+		func() {
+			defer func() {
+				if r := recover(); (r != nil) != (name == "panic") {
+					t.Errorf("%s: recovered %v", name, r)
+				}
+			}()
+			if err := store.Tenants.Read(ctx, acme, ending); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}()
+		var visible int
+		if err := store.Queries.Get(&visible, `SELECT count(*) FROM annals.events`); visible != 0 || err != nil {
+			t.Errorf("%s: %d events stay visible, %v", name, visible, err)
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	err := store.Tenants.Read(cancelled, acme, func(ctx context.Context, q Querier) error {
+		cancel()
+		return q.GetContext(ctx, new(int), `SELECT 1`)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled query gives %v", err)
+	}
+	var open int
+	err = db.Get(&open, `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name LIKE '%queries' AND state LIKE 'idle in transaction%'`)
+	if open != 0 || err != nil {
+		t.Errorf("%d transactions are left open, %v", open, err)
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	queries, err := OpenDB("postgres:///x?host=/nonexistent", RoleQuery, 1, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queries.Close()
+	err = NewTenants(queries).Read(context.Background(), acme, func(context.Context, Querier) error { return nil })
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+	registry := counterRegistry(t)
+	_, err = Open(context.Background(), Config{DSN: "postgres:///x?host=/nonexistent", Registry: registry})
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("open: got %v, want ErrUnavailable", err)
+	}
+}
