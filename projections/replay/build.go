@@ -160,7 +160,7 @@ func (p *pass) apply(ctx context.Context, c chunk) error {
 		return err
 	}
 	if err := guard(func() error { return p.into.Add(ctx, p.target(), page) }); err != nil {
-		return &EventError{From: c.From, To: c.To, Err: err}
+		return eventFailure(c.From, c.To, err)
 	}
 	p.at, p.events, p.bytes = c.To, p.events+len(page.Events), p.bytes+c.bytes
 	p.tracker.at(time.Now(), p.phase, p.at, max(p.builder.target, p.at))
@@ -190,7 +190,7 @@ func (p *pass) commit(ctx context.Context) error {
 		return nil
 	}
 	if err := guard(func() error { return p.into.Merge(ctx, p.target()) }); err != nil {
-		return &EventError{From: p.state.position, To: p.at, Err: err}
+		return eventFailure(p.state.position, p.at, err)
 	}
 	next := p.state.through(p.at, p.skips)
 	if err := p.save(ctx, p.tx, next); err != nil {
@@ -291,10 +291,7 @@ func (b *builder) applyRest(ctx context.Context, tx *sql.Tx, to int64) (state, e
 		}
 		target := projections.Tx{Executor: tx, Schema: b.spec.BuildSchema()}
 		if err := guard(func() error { return b.projector.Apply(ctx, target, page) }); err != nil {
-			if lockRefused(err) {
-				return state{}, err
-			}
-			return state{}, &EventError{From: c.From, To: c.To, Err: err}
+			return state{}, eventFailure(c.From, c.To, err)
 		}
 		at = c.To
 	}

@@ -1,8 +1,13 @@
 package replay
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -62,6 +67,23 @@ type ShapeError struct {
 
 // Error implements error.
 func (e *ShapeError) Error() string { return fmt.Sprintf("table %s: %s", e.Table, e.Detail) }
+
+// eventFailure blames events for a projector's error, unless it is the database's: then trying again may succeed.
+func eventFailure(from, to int64, err error) error {
+	var refused *pq.Error
+	if errors.As(err, &refused) {
+		switch refused.Code.Class() {
+		case "08", "25", "40", "53", "55", "57", "58", "XX":
+			return fmt.Errorf("apply events %d to %d: %w", from+1, to, err)
+		}
+	}
+	var network net.Error
+	if errors.Is(err, driver.ErrBadConn) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrTxDone) {
+		return fmt.Errorf("apply events %d to %d: %w", from+1, to, err)
+	}
+	return &EventError{From: from, To: to, Err: err}
+}
 
 // lockRefused reports whether a statement gave up waiting for a lock. Nothing was changed, and trying again may succeed.
 func lockRefused(err error) bool {
