@@ -45,7 +45,7 @@ func CreateHold(ctx context.Context, u *domain.UnitOfWork, cmd CreateHoldCommand
 	return createHold(ctx, u, cmd.read(new(domain.Validator)), workorder.TriggerHold)
 }
 
-// createHold opens the hold's stream first, so that the log tells the hold before what follows from it.
+// createHold opens the hold's stream before the order's, so that the log tells the hold before what follows from it.
 func createHold(ctx context.Context, u *domain.UnitOfWork, create hold.Create, trigger workorder.Trigger) error {
 	h := domain.OpenNew(u, hold.Aggregate)
 	u.Create(h)
