@@ -25,6 +25,8 @@ type States struct {
 	snapshots *snapshotWriter
 	warned    sync.Map // aggregate types whose unreadable snapshot was logged
 
+	readTail, readFromSnapshot, readVersions *statement
+
 	hits, misses, refreshes atomic.Int64
 }
 
@@ -48,6 +50,10 @@ func NewStates(db *sqlx.DB, registry *domain.Registry, logger *slog.Logger, conf
 		db: db, registry: registry, logger: logger,
 		cache:     newStateCache(config.CacheEntries, config.CacheBytes),
 		snapshots: newSnapshotWriter(db, registry, logger),
+
+		readTail:         &statement{db: db, text: readAfterSQL},
+		readFromSnapshot: &statement{db: db, text: readFromSnapshotSQL},
+		readVersions:     &statement{db: db, text: readVersionsSQL},
 	}
 }
 
@@ -166,19 +172,20 @@ func (s *States) measure(stream *cachedStream) {
 	}
 }
 
+const readVersionsSQL = `SELECT s.id, e.aggregate_version
+	FROM unnest($1::uuid[]) AS s(id)
+	CROSS JOIN LATERAL (
+		SELECT aggregate_version, client_id FROM annals.events
+		WHERE aggregate_id = s.id ORDER BY aggregate_version DESC LIMIT 1
+	) AS e
+	WHERE e.client_id = $2`
+
 // versions gives the current version of each stream as a client sees it, all at one instant; a stream that doesn't
 // exist or belongs to another client has 0.
 func (s *States) versions(ctx context.Context, client string, ids []domain.ID) (map[domain.ID]int64, error) {
-	rows, err := s.db.QueryContext(ctx, `
-		SELECT s.id, e.aggregate_version
-		FROM unnest($1::uuid[]) AS s(id)
-		CROSS JOIN LATERAL (
-			SELECT aggregate_version, client_id FROM annals.events
-			WHERE aggregate_id = s.id ORDER BY aggregate_version DESC LIMIT 1
-		) AS e
-		WHERE e.client_id = $2`, idArray(ids), client)
+	rows, err := s.readVersions.query(ctx, idArray(ids), client)
 	if err != nil {
-		return nil, fmt.Errorf("probe versions: %w", unavailable(err))
+		return nil, fmt.Errorf("probe versions: %w", err)
 	}
 	defer rows.Close()
 	versions := make(map[domain.ID]int64, len(ids))

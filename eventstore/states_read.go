@@ -51,14 +51,14 @@ func (s *States) read(
 	ctx context.Context, aggregate domain.AnyAggregate, id domain.ID, upTo int64,
 ) (*cachedStream, error) {
 	fingerprint := s.registry.SnapshotFingerprint(aggregate.AggregateType())
-	found, err := s.fold(ctx, id, nil, readFromSnapshotSQL, id[:], fingerprint, upTo)
+	found, err := s.fold(ctx, id, nil, s.readFromSnapshot, id[:], fingerprint, upTo)
 	if errors.Is(err, errSnapshotUnreadable) {
 		if _, again := s.warned.LoadOrStore(aggregate.AggregateType(), true); !again {
 			s.logger.WarnContext(ctx, "a snapshot can't be read and is ignored; more of this type aren't reported",
 				"aggregate_type", aggregate.AggregateType(), "aggregate_id", id.String(), "error", err)
 		}
 		const none = "" // no snapshot has this fingerprint
-		found, err = s.fold(ctx, id, nil, readFromSnapshotSQL, id[:], none, upTo)
+		found, err = s.fold(ctx, id, nil, s.readFromSnapshot, id[:], none, upTo)
 	}
 	return found, err
 }
@@ -66,7 +66,7 @@ func (s *States) read(
 // readAfter folds what came after a state. It gives base itself when nothing did, and errBaseGone when the log doesn't
 // hold what the state was made from.
 func (s *States) readAfter(ctx context.Context, base *cachedStream) (*cachedStream, error) {
-	found, err := s.fold(ctx, base.id, base, readAfterSQL, base.id[:], base.Version)
+	found, err := s.fold(ctx, base.id, base, s.readTail, base.id[:], base.Version)
 	if err == nil && found == nil {
 		return nil, errBaseGone
 	}
@@ -75,11 +75,11 @@ func (s *States) readAfter(ctx context.Context, base *cachedStream) (*cachedStre
 
 // fold runs one of the statements and applies its rows as they come; nil: there were none.
 func (s *States) fold(
-	ctx context.Context, id domain.ID, base *cachedStream, query string, args ...any,
+	ctx context.Context, id domain.ID, base *cachedStream, query *statement, args ...any,
 ) (_ *cachedStream, err error) {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+	rows, err := query.query(ctx, args...)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	defer rows.Close()
 	f := folding{registry: s.registry, id: id, base: base}
