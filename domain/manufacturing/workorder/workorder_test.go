@@ -157,6 +157,19 @@ func TestTheLastLiftedHoldReturnsTheOrder(t *testing.T) {
 	}
 }
 
+func TestStatesDontShareTheirHolds(t *testing.T) {
+	t.Parallel()
+	s := workorder.Aggregate.Fold(workorder.State{}, workOrderEvents(in("standard", "on_hold", false))...)
+	for n := byte(2); n < 20; n++ {
+		one := workorder.Aggregate.Evolve(s, workorder.HoldAdded{HoldID: holdID(n), OpenHolds: int64(n)})
+		workorder.Aggregate.Evolve(s, workorder.HoldAdded{HoldID: holdID(99), OpenHolds: int64(n)})
+		if got := one.OpenHolds[n-1]; got != holdID(n) {
+			t.Fatalf("hold %d of one state became another's: %s", n, got)
+		}
+		s = one
+	}
+}
+
 func TestAHoldThatEndsAfterTheOrderWasCancelled(t *testing.T) {
 	t.Parallel()
 	s := domaintest.Given(t, workorder.Aggregate, in(workorder.WorkflowMinimal, workorder.StatusOnHold, false)...).
