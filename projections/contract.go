@@ -104,7 +104,8 @@ type Projector interface {
 // Bulk is implemented by projectors that can be rebuilt faster than page by page: the helpers Fold and Journal do.
 type Bulk interface {
 	Projector
-	// NewBuild starts an empty build. One build serves one goroutine.
+	// NewBuild starts a build. One build serves one goroutine. Its first page has From 0 when the tables are empty, another
+	// From when it goes on with tables that an earlier build wrote.
 	NewBuild() Build
 }
 

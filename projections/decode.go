@@ -20,11 +20,17 @@ func (d *Decoder) Decode(spec Spec, events []Event) (complete int, err error) {
 	if spec.Raw {
 		return len(events), nil
 	}
-	for i := range events {
-		e := &events[i]
-		if e.Payload, err = d.registry.Decode(e.EventType, e.SchemaVersion, e.Data); err != nil {
-			return i, fmt.Errorf("position %d: %w", e.Position, err)
+	defer func() { // an upcaster's panic is the event's failure, as an error is
+		if r := recover(); r != nil {
+			err = fmt.Errorf("position %d: %w", events[complete].Position, &PanicError{Value: r})
 		}
+	}()
+	for complete < len(events) {
+		e := &events[complete]
+		if e.Payload, err = d.registry.Decode(e.EventType, e.SchemaVersion, e.Data); err != nil {
+			return complete, fmt.Errorf("position %d: %w", e.Position, err)
+		}
+		complete++
 	}
-	return len(events), nil
+	return complete, nil
 }

@@ -1,0 +1,141 @@
+package auditlog_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"annals/domain"
+	"annals/domain/commerce/cart"
+	"annals/domain/commerce/order"
+	"annals/domain/commerce/product"
+	"annals/eventstore"
+	"annals/eventstore/pgtest"
+	"annals/projections"
+	"annals/projections/auditlog"
+	"annals/projections/projectionstest"
+)
+
+func registry(t testing.TB) *domain.Registry {
+	t.Helper()
+	r, err := domain.NewRegistry(product.Definition(), cart.Definition(), order.Definition())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func facts() []projectionstest.Fact {
+	p, c, other := projectionstest.StreamID(1), projectionstest.StreamID(2), projectionstest.StreamID(3)
+	price := domain.MustAmount("9.90")
+	return []projectionstest.Fact{
+		{Stream: p, Event: product.Registered{SKU: "A-1", Name: "Ärmel <&>", Price: price, Currency: "EUR", InitialStock: 5}},
+		{Stream: c, Event: cart.Created{}},
+		{Stream: c, Event: cart.ItemAdded{ProductID: p, SKU: "A-1", ProductName: "x", Quantity: 2, UnitPrice: price, Currency: "EUR"}},
+		{Stream: p, Event: product.StockReserved{CartID: c, Quantity: 2, AvailableAfter: 3}},
+		{Stream: other, Client: "globex", Event: product.Registered{SKU: "A-1", Name: "B", Price: price, Currency: "USD"}},
+	}
+}
+
+func TestRowsAreTheSameHoweverTheyAreDelivered(t *testing.T) {
+	t.Parallel()
+	rows := projectionstest.Check(t, pgtest.New(t).DB, registry(t), auditlog.New(), facts()...)["entries"]
+	if len(rows) != len(facts()) {
+		t.Errorf("%d rows: %q", len(rows), rows)
+	}
+}
+
+// serve applies facts to the serving tables and gives the queries over them.
+func serve(t testing.TB) (*auditlog.Queries, []projections.Event) {
+	t.Helper()
+	db := pgtest.New(t)
+	events := projectionstest.Record(t, registry(t), 0, facts()...)
+	projectionstest.Serve(t, db.DB, registry(t), auditlog.New(), events)
+	pool, err := eventstore.OpenDB(db.DSN, eventstore.RoleQuery, 4, "queries")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return auditlog.NewQueries(eventstore.NewTenants(pool)), events
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	q, events := serve(t)
+	product := events[0].AggregateID
+	for _, c := range []struct {
+		name   string
+		client string
+		filter auditlog.Filter
+		want   []int64
+	}{
+		{"a client's", "acme", auditlog.Filter{}, []int64{1, 2, 3, 4}},
+		{"another client's", "globex", auditlog.Filter{}, []int64{5}},
+		{"an unknown client's", "nobody", auditlog.Filter{}, nil},
+		{"every client's", eventstore.AllClients, auditlog.Filter{}, []int64{1, 2, 3, 4, 5}},
+		{"of an actor", "acme", auditlog.Filter{ActorID: "tester"}, []int64{1, 2, 3, 4}},
+		{"of no actor", "acme", auditlog.Filter{ActorID: "someone"}, nil},
+		{"of a type", "acme", auditlog.Filter{EventType: "cart.created"}, []int64{2}},
+		{"of an aggregate type", "acme", auditlog.Filter{AggregateType: "product"}, []int64{1, 4}},
+		{"of an aggregate", "acme", auditlog.Filter{AggregateID: &product}, []int64{1, 4}},
+		{"of a correlation", "acme", auditlog.Filter{CorrelationID: "request-3"}, []int64{3}},
+		{"of a time", "acme", auditlog.Filter{From: events[1].OccurredAt, To: events[3].OccurredAt}, []int64{2, 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []int64
+			var after int64
+			for { // one entry a page
+				page, err := q.List(context.Background(), c.client, c.filter, after, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if page.Position != 5 {
+					t.Errorf("applied position %d", page.Position)
+				}
+				for _, e := range page.Items {
+					got = append(got, e.Position)
+				}
+				if after = page.Next; after == 0 {
+					break
+				}
+			}
+			if len(got) != len(c.want) {
+				t.Fatalf("positions %v, want %v", got, c.want)
+			}
+			for i := range got {
+				if got[i] != c.want[i] {
+					t.Fatalf("positions %v, want %v", got, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestEntriesAreWhatWasRecorded(t *testing.T) {
+	t.Parallel()
+	q, events := serve(t)
+	var got []auditlog.Entry
+	err := q.Export(context.Background(), eventstore.AllClients, auditlog.Filter{}, func(e auditlog.Entry) error {
+		got = append(got, e)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(events) {
+		t.Fatalf("%d entries", len(got))
+	}
+	for i, e := range events {
+		g := got[i]
+		if string(g.EventData) != string(e.Data) {
+			t.Errorf("data %s, recorded %s", g.EventData, e.Data)
+		}
+		if g.Position != e.Position || g.EventID != e.EventID || g.EventType != e.EventType ||
+			g.AggregateType != e.AggregateType || g.AggregateID != e.AggregateID || g.ClientID != e.ClientID ||
+			g.ActorID != e.ActorID || !g.OccurredAt.Equal(e.OccurredAt) || !g.RecordedAt.Equal(e.RecordedAt) ||
+			g.OccurredAt.Location() != time.UTC || g.CorrelationID != e.CorrelationID || g.CausationID != e.CausationID ||
+			g.RequestID != e.RequestID {
+			t.Errorf("entry %+v\nof %+v", g, e)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
+)
+
+// wait says what a subscriber waits for before it looks at the log again.
+type wait int
+
+const (
+	waitNothing wait = iota
+	waitNews         // for the log to grow, or the poll interval
+	waitLoad         // the log grows faster than pages: let some events gather first
+	waitStandby      // another node has the checkpoint, or the subscriber isn't to run
+	waitBackoff      // after an error that isn't an event's
+)
+
+// feed is one subscriber within this process: it decides when to look at the log, and keeps what the last look showed.
+// It is watermill-sql's Beginner and BackoffManager.
+type feed struct {
+	group     *Group
+	spec      Spec
+	projector Projector // nil for a policy
+	policy    PolicyHandler
+	pageSize  int
+	log       *slog.Logger
+
+	mu       sync.Mutex
+	next     wait
+	position int64              // the checkpoint as last seen
+	errors   int                // in a row, that weren't an event's
+	ahead    int                // looks in a row that found the checkpoint beyond the log
+	bisect   bool               // the next page is applied in parts, to find the event that fails
+	nudged   bool               // look at once
+	cancel   context.CancelFunc // ends the wait under way
+}
+
+// span is how many positions a page may cover.
+func (f *feed) span() int64 {
+	if f.spec.EventTypes == nil {
+		return int64(f.pageSize)
+	}
+	return int64(f.pageSize) * typedSpan
+}
+
+// nudge makes the subscriber look at once.
+func (f *feed) nudge() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nudged = true
+	if f.cancel != nil {
+		f.cancel()
+	}
+}
+
+// await waits for what the last look left to wait for. It fails only when ctx ends.
+func (f *feed) await(ctx context.Context) error {
+	f.mu.Lock()
+	next, position, failed := f.next, f.position, f.errors
+	if f.nudged || next == waitNothing {
+		f.nudged = false
+		f.mu.Unlock()
+		return ctx.Err()
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.cancel = cancel
+	f.mu.Unlock()
+
+	cfg := &f.group.cfg
+	switch next {
+	case waitLoad:
+		pause(waiting, cfg.LoadPause)
+		fallthrough
+	case waitNews:
+		polling, stop := context.WithTimeout(waiting, cfg.Poll)
+		cfg.Waker.Wait(polling, position)
+		stop()
+	case waitStandby:
+		pause(waiting, cfg.StandbyPause)
+	case waitBackoff:
+		pause(waiting, backoff(cfg.ErrorPause, failed))
+	}
+
+	f.mu.Lock()
+	f.cancel, f.nudged = nil, false
+	f.mu.Unlock()
+	return ctx.Err()
+}
+
+// pause waits for a duration or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// backoff doubles a first pause with each failure, up to 64 times.
+func backoff(first time.Duration, failures int) time.Duration {
+	return first << min(max(failures-1, 0), 6)
+}
+
+// BeginTx implements wsql.Beginner. It waits before BEGIN: an idle subscriber holds neither a connection nor a transaction.
+func (f *feed) BeginTx(ctx context.Context, opts *sql.TxOptions) (wsql.Tx, error) {
+	if err := f.await(ctx); err != nil {
+		return nil, err
+	}
+	tx, err := f.group.cfg.DB.BeginTx(ctx, opts)
+	if err != nil {
+		f.rolledBack(bounds{}, err)
+		return nil, err
+	}
+	return &pageTx{tx: tx, feed: f}, nil
+}
+
+// ExecContext implements wsql.Beginner. The library uses it to make tables, which migrations do here.
+func (f *feed) ExecContext(context.Context, string, ...any) (wsql.Result, error) {
+	return nil, errors.New("statements run in a page's transaction")
+}
+
+// QueryContext implements wsql.Beginner.
+func (f *feed) QueryContext(context.Context, string, ...any) (wsql.Rows, error) {
+	return nil, errors.New("statements run in a page's transaction")
+}
+
+// HandleError implements wsql.BackoffManager: all waiting is done before BEGIN.
+func (f *feed) HandleError(watermill.LoggerAdapter, bool, error) time.Duration { return 0 }
+
+// committed notes a page whose rows and checkpoint are stored. failure is the event it stopped before, if any.
+func (f *feed) committed(b bounds, to int64, failure *Failure) {
+	f.mu.Lock()
+	f.position, f.errors, f.ahead, f.bisect = to, 0, 0, false
+	switch {
+	case failure != nil:
+		f.next = waitStandby // the checkpoint's row says when to try again
+	case b.full && to == b.to:
+		f.next = waitNothing
+	case !f.spec.Synchronous && f.group.cfg.Waker.Head() > to:
+		f.next = waitLoad
+	default:
+		f.next = waitNews
+	}
+	f.mu.Unlock()
+	if failure != nil {
+		f.log.Error("the subscriber stopped at an event", "position", failure.Position, "event_type", failure.EventType,
+			"event_id", failure.EventID, "attempts", failure.Attempts, "error", failure.Error)
+		f.group.progress.set(f.spec.Name, to, StatusFailed)
+		return
+	}
+	f.group.progress.set(f.spec.Name, to, StatusRunning)
+}
+
+// rolledBack notes a look at the log that stored nothing: there was nothing to do, it wasn't ours to do, or it failed.
+func (f *feed) rolledBack(b bounds, cause error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.group.stopping():
+		f.next = waitNothing
+	case cause != nil && !transient(cause) && !f.bisect:
+		f.log.Warn("a page can't be applied; looking for the event", "from", b.from, "to", b.to, "error", cause)
+		f.bisect, f.next = true, waitNothing
+	case cause != nil:
+		f.errors++
+		f.next = waitBackoff
+		f.log.Warn("the subscriber can't go on for now", "attempts", f.errors, "error", cause)
+	case !b.taken:
+		f.next = waitStandby
+	case b.to > b.from: // a page that no handler was given
+		f.errors++
+		f.next = waitBackoff
+	default:
+		f.position, f.errors, f.next = b.from, 0, waitNews
+		f.checkAhead(b)
+		f.group.progress.set(f.spec.Name, b.from, StatusRunning)
+	}
+}
+
+// checkAhead reports a checkpoint beyond the log. A single look may show one when another node has just moved it.
+func (f *feed) checkAhead(b bounds) {
+	if b.to >= b.from {
+		f.ahead = 0
+		return
+	}
+	if f.ahead++; f.ahead > 1 {
+		f.log.Error("the subscriber is ahead of the log: the log's tail was lost", "position", b.from, "head", b.to)
+	}
+}

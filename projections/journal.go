@@ -1,0 +1,97 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+)
+
+// JournalConfig defines a read model with one row per event.
+type JournalConfig[R any] struct {
+	Spec Spec
+	// Table holds the rows. R's fields name its columns in db tags; those tagged as key are the primary key.
+	Table string
+	// Row makes an event's row; ok is false for an event that has none. It reads nothing but the event.
+	Row func(e Event) (row R, ok bool, err error)
+}
+
+// Journal is the Projector of a JournalConfig: a page's rows are written in one statement. A row that exists stays as it
+// is. It is safe for concurrent use.
+type Journal[R any] struct {
+	JournalConfig[R]
+	table *rowTable[R]
+}
+
+// NewJournal checks a definition. It fails when the row's type doesn't fit.
+func NewJournal[R any](cfg JournalConfig[R]) (*Journal[R], error) {
+	if err := cfg.Spec.Validate(); err != nil {
+		return nil, err
+	}
+	table, err := newRowTable[R](cfg.Table)
+	if err != nil {
+		return nil, fmt.Errorf("projection %s: %w", cfg.Spec.Name, err)
+	}
+	return &Journal[R]{JournalConfig: cfg, table: table}, nil
+}
+
+// MustJournal is NewJournal for definitions in code; it panics on one that doesn't fit.
+func MustJournal[R any](cfg JournalConfig[R]) *Journal[R] {
+	j, err := NewJournal(cfg)
+	if err != nil {
+		panic("projections: " + err.Error())
+	}
+	return j
+}
+
+// Spec implements Projector.
+func (j *Journal[R]) Spec() Spec { return j.JournalConfig.Spec }
+
+// Apply implements Projector.
+func (j *Journal[R]) Apply(ctx context.Context, tx Tx, page Page) error {
+	rows, err := j.rows(nil, page)
+	if err != nil {
+		return err
+	}
+	return j.table.insert(ctx, tx, rows, conflictIgnores)
+}
+
+func (j *Journal[R]) rows(rows []*R, page Page) ([]*R, error) {
+	made := make([]R, 0, len(page.Events))
+	for _, e := range page.Events {
+		row, ok, err := j.Row(e)
+		if err != nil {
+			return nil, fmt.Errorf("position %d: %w", e.Position, err)
+		}
+		if ok {
+			made = append(made, row)
+			rows = append(rows, &made[len(made)-1])
+		}
+	}
+	return rows, nil
+}
+
+// NewBuild implements Bulk.
+func (j *Journal[R]) NewBuild() Build { return &journalBuild[R]{journal: j} }
+
+type journalBuild[R any] struct {
+	journal *Journal[R]
+	rows    []*R
+}
+
+// Add implements Build.
+func (b *journalBuild[R]) Add(_ context.Context, _ Tx, page Page) (err error) {
+	rows, err := b.journal.rows(b.rows, page)
+	if err == nil {
+		b.rows = rows
+	}
+	return err
+}
+
+// Merge implements Build.
+func (b *journalBuild[R]) Merge(ctx context.Context, tx Tx) error {
+	if err := b.journal.table.insert(ctx, tx, b.rows, conflictIgnores); err != nil {
+		return err
+	}
+	clear(b.rows)
+	b.rows = b.rows[:0]
+	return nil
+}

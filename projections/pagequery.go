@@ -1,0 +1,263 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/lib/pq"
+
+	"annals/domain"
+	"annals/eventstore"
+)
+
+// topic is the table that subscribers read.
+const topic = "events"
+
+// typedSpan is how many pages' worth of positions a page spans for a subscriber that wants only some event types.
+const typedSpan = 10
+
+// eventColumns are an event's columns in the order of eventScanner.
+const eventColumns = `e.position, e.aggregate_version, e.event_id, e.aggregate_id, e.schema_version, e.occurred_at,
+	e.recorded_at, e.event_type, e.aggregate_type, e.client_id, e.actor_id, e.correlation_id, e.causation_id, e.request_id,
+	e.data, e.metadata`
+
+// pageRows reads the events of the positions in bounds (low, high], less those an operator skipped.
+// $1 name, $2 version, $3 event types or null, $4 the most rows.
+const pageRows = `
+	SELECT ` + eventColumns + ` FROM annals.events e
+	WHERE e.position > (SELECT low FROM bounds) AND e.position <= (SELECT high FROM bounds)
+	  AND ($3::text[] IS NULL OR e.event_type = ANY ($3::text[]))
+	  AND e.position NOT IN (SELECT s.position FROM annals.skipped_events s WHERE s.projection = $1 AND s.version = $2)
+	ORDER BY e.position LIMIT $4`
+
+// header makes the first row of a page's result: the bounds, in the first two columns.
+const header = `
+	SELECT low, high, NULL::uuid, NULL::uuid, NULL::integer, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::text,
+		NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::json, NULL::json
+	FROM bounds`
+
+// livePage takes the checkpoint, unless another node has it or the subscriber isn't to run, and reads the page after it.
+// Positions are dense: the bounds are known without looking at the events, and those a subscriber doesn't want never
+// leave the server. $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and
+// checkpoint go together, and the log has the events.
+const livePage = `
+WITH checkpoint AS MATERIALIZED (
+	SELECT position FROM annals.subscribers
+	WHERE name = $1 AND version = $2
+	  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND retry_at <= now())
+	FOR UPDATE SKIP LOCKED
+), bounds AS MATERIALIZED (
+	SELECT c.position AS low,
+		least(c.position + $5, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high,
+		set_config('synchronous_commit', $6, true) AS durability
+	FROM checkpoint c
+)` + header + ` UNION ALL (` + pageRows + `)`
+
+// pageSchema adapts the log to watermill-sql: the table events is the topic, and a message is a page.
+type pageSchema struct{ feed *feed }
+
+// SelectQuery implements wsql.SchemaAdapter.
+func (s pageSchema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
+	f := s.feed
+	var types any
+	if f.spec.EventTypes != nil {
+		types = pq.Array(f.spec.EventTypes)
+	}
+	durability := "on"
+	if f.spec.Kind == KindReadModel {
+		durability = "off"
+	}
+	return wsql.Query{
+		Query: livePage,
+		Args:  []any{f.spec.Name, f.spec.Version, types, f.pageSize, f.span(), durability},
+	}, nil
+}
+
+// UnmarshalMessage implements wsql.SchemaAdapter: it is handed the result at its first row and drains it into one message.
+func (s pageSchema) UnmarshalMessage(params wsql.UnmarshalMessageParams) (wsql.Row, error) {
+	rows, ok := params.Row.(*trackedRows)
+	if !ok {
+		return wsql.Row{}, fmt.Errorf("a page can't be read from %T", params.Row)
+	}
+	b, frame, correlation, err := drain(rows.Rows, s.feed.pageSize, s.feed.span())
+	if err != nil {
+		return wsql.Row{}, rows.tx.broken(err)
+	}
+	rows.tx.bounds = b
+	if b.to <= b.from {
+		return wsql.Row{}, sql.ErrNoRows
+	}
+	id := s.feed.spec.Name + "/" + strconv.FormatInt(b.from, 10) + "-" + strconv.FormatInt(b.to, 10)
+	msg := message.NewMessage(id, frame)
+	middleware.SetCorrelationID(correlation, msg)
+	return wsql.Row{Offset: b.to, UUID: []byte(id), Payload: frame, Msg: msg}, nil
+}
+
+// SubscribeIsolationLevel implements wsql.SchemaAdapter. In REPEATABLE READ a second node would get serialization errors.
+func (pageSchema) SubscribeIsolationLevel() sql.IsolationLevel { return sql.LevelReadCommitted }
+
+// InsertQuery implements wsql.SchemaAdapter. The log has one writer, and it isn't Watermill.
+func (pageSchema) InsertQuery(wsql.InsertQueryParams) (wsql.Query, error) {
+	return wsql.Query{}, errors.New("events are appended by the event store")
+}
+
+// SchemaInitializingQueries implements wsql.SchemaAdapter: migrations make the tables.
+func (pageSchema) SchemaInitializingQueries(wsql.SchemaInitializingQueriesParams) ([]wsql.Query, error) {
+	return nil, nil
+}
+
+// checkpointOffsets is watermill-sql's OffsetsAdapter. The handler's wrapper writes the checkpoint itself, as the last
+// statement of the transaction; the library's own acknowledgement is swallowed by pageTx.
+type checkpointOffsets struct{}
+
+// AckMessageQuery implements wsql.OffsetsAdapter.
+func (checkpointOffsets) AckMessageQuery(wsql.AckMessageQueryParams) (wsql.Query, error) {
+	return wsql.Query{}, nil
+}
+
+// ConsumedMessageQuery implements wsql.OffsetsAdapter.
+func (checkpointOffsets) ConsumedMessageQuery(wsql.ConsumedMessageQueryParams) (wsql.Query, error) {
+	return wsql.Query{}, nil
+}
+
+// NextOffsetQuery implements wsql.OffsetsAdapter.
+func (checkpointOffsets) NextOffsetQuery(wsql.NextOffsetQueryParams) (wsql.Query, error) {
+	return wsql.Query{}, nil
+}
+
+// SchemaInitializingQueries implements wsql.OffsetsAdapter.
+func (checkpointOffsets) SchemaInitializingQueries(
+	wsql.OffsetsSchemaInitializingQueriesParams,
+) ([]wsql.Query, error) {
+	return nil, nil
+}
+
+// BeforeSubscribingQueries implements wsql.OffsetsAdapter.
+func (checkpointOffsets) BeforeSubscribingQueries(wsql.BeforeSubscribingQueriesParams) ([]wsql.Query, error) {
+	return nil, nil
+}
+
+// bounds are what a page's result says of itself.
+type bounds struct {
+	taken    bool  // the checkpoint was ours
+	from, to int64 // of the page; to <= from: nothing new
+	full     bool  // there may be more at once
+}
+
+// drain reads a page's result, which stands at its header, into a frame.
+func drain(rows *sql.Rows, limit int, span int64) (b bounds, frame []byte, correlation string, err error) {
+	var scan eventScanner
+	if err := rows.Scan(scan.dest()...); err != nil {
+		return b, nil, "", fmt.Errorf("scan a page's header: %w", err)
+	}
+	b = bounds{taken: true, from: scan.e.Position, to: scan.e.AggregateVersion}
+	if b.to <= b.from {
+		return b, nil, "", rows.Err()
+	}
+	high, count, last := b.to, 0, b.from
+	frame = frameHeader(b.from, high)
+	for rows.Next() {
+		if err := rows.Scan(scan.dest()...); err != nil {
+			return b, nil, "", fmt.Errorf("scan an event: %w", err)
+		}
+		e, err := scan.envelope()
+		if err != nil {
+			return b, nil, "", err
+		}
+		if e.Position <= last || e.Position > high {
+			return b, nil, "", fmt.Errorf("the page after %d holds position %d after %d", b.from, e.Position, last)
+		}
+		if count == 0 {
+			correlation = e.CorrelationID
+		}
+		last = e.Position
+		count++
+		frame = appendFrame(frame, e)
+	}
+	if err := rows.Err(); err != nil {
+		return b, nil, "", fmt.Errorf("read a page: %w", err)
+	}
+	b.full = high == b.from+span
+	if count == limit {
+		// The rows ended the page, not the bounds: it reaches to the last of them.
+		b.full = true
+		if last < high {
+			frame = append(frameHeader(b.from, last), frame[len(frameHeader(b.from, high)):]...)
+			b.to = last
+		}
+	}
+	return b, frame, correlation, nil
+}
+
+// eventScanner scans rows of eventColumns. Texts are valid until the next row.
+type eventScanner struct {
+	e                    eventstore.Envelope
+	version, schema      sql.NullInt64
+	id, aggregate        sql.RawBytes
+	occurred, recorded   sql.NullTime
+	texts                [7]sql.NullString
+	data, metadata       sql.RawBytes
+	fields               []any
+	lastOccurred, lastAt time.Time
+}
+
+func (s *eventScanner) dest() []any {
+	if s.fields == nil {
+		s.fields = []any{
+			&s.e.Position, &s.e.AggregateVersion, &s.id, &s.aggregate, &s.schema, &s.occurred, &s.recorded,
+			&s.texts[0], &s.texts[1], &s.texts[2], &s.texts[3], &s.texts[4], &s.texts[5], &s.texts[6], &s.data, &s.metadata,
+		}
+	}
+	return s.fields
+}
+
+// envelope gives the row that was scanned. It shares the row's memory.
+func (s *eventScanner) envelope() (*eventstore.Envelope, error) {
+	for _, id := range [...]struct {
+		to   *domain.ID
+		text []byte
+	}{{&s.e.EventID, s.id}, {&s.e.AggregateID, s.aggregate}} {
+		if err := id.to.UnmarshalText(id.text); err != nil {
+			return nil, fmt.Errorf("position %d: %q: %w", s.e.Position, id.text, err)
+		}
+	}
+	s.e.SchemaVersion = int(s.schema.Int64)
+	s.e.OccurredAt, s.e.RecordedAt = s.occurred.Time, s.recorded.Time
+	for i, to := range [...]*string{
+		&s.e.EventType, &s.e.AggregateType, &s.e.ClientID, &s.e.ActorID, &s.e.CorrelationID, &s.e.CausationID, &s.e.RequestID,
+	} {
+		*to = s.texts[i].String
+	}
+	s.e.Data, s.e.Metadata = []byte(s.data), []byte(s.metadata)
+	return &s.e, nil
+}
+
+// readPage reads a page outside a transaction, for policies.
+func readPage(ctx context.Context, db Executor, f *feed, from int64) (bounds, []byte, string, error) {
+	var types any
+	if f.spec.EventTypes != nil {
+		types = pq.Array(f.spec.EventTypes)
+	}
+	rows, err := db.QueryContext(ctx, policyPage, f.spec.Name, f.spec.Version, types, f.pageSize, from, f.span())
+	if err != nil {
+		return bounds{}, nil, "", err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return bounds{}, nil, "", errors.Join(errors.New("a page without a header"), rows.Err())
+	}
+	return drain(rows, f.pageSize, f.span())
+}
+
+// policyPage reads the page after $5.
+const policyPage = `
+WITH bounds AS MATERIALIZED (
+	SELECT $5::bigint AS low, least($5::bigint + $6, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high
+)` + header + ` UNION ALL (` + pageRows + `)`
