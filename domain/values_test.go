@@ -18,7 +18,11 @@ import (
 func FuzzParseID(f *testing.F) {
 	f.Add("0190a000-0000-7000-8000-00000000000c")
 	f.Add("0190A000-0000-7000-8000-00000000000C")
-	f.Add("0190a000-0000-7000-8000_00000000000c")
+	for _, dash := range []int{8, 13, 18, 23} {
+		s := []byte("0190a000-0000-7000-8000-00000000000c")
+		s[dash] = '0'
+		f.Add(string(s))
+	}
 	f.Add("{0190a000-0000-7000-8000-00000000000}")
 	f.Add("0190a00000007000800000000000000c")
 	f.Add("")
@@ -54,6 +58,23 @@ func TestIDAsJSON(t *testing.T) {
 	var one domain.ID
 	if err := json.Unmarshal([]byte(`"x"`), &one); !errors.Is(err, domain.ErrInvalidID) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestConstantsPanicWhenWrong(t *testing.T) {
+	t.Parallel()
+	for name, parse := range map[string]func(){
+		"id":     func() { domain.MustParseID("x") },
+		"amount": func() { domain.MustAmount("-1") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a wrong %s doesn't panic", name)
+				}
+			}()
+			parse()
+		}()
 	}
 }
 
