@@ -1,0 +1,77 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"annals/domain"
+	"annals/projections"
+	"annals/projections/auditlog"
+)
+
+// AuditLog reads the audit log.
+type AuditLog interface {
+	// List gives at most limit entries after a position.
+	List(ctx context.Context, client string, f auditlog.Filter, after int64, limit int) (projections.List[auditlog.Entry], error)
+}
+
+// auditView is a row of the audit log as the API shows it.
+type auditView struct {
+	EventType     string          `json:"event_type"`
+	EventID       domain.ID       `json:"event_id"`
+	OccurredAt    timestamp       `json:"occurred_at"`
+	ActorID       string          `json:"actor_id"`
+	AggregateType string          `json:"aggregate_type"`
+	AggregateID   domain.ID       `json:"aggregate_id"`
+	EventData     json.RawMessage `json:"event_data"`
+	Position      int64           `json:"position"`
+	ClientID      string          `json:"client_id"`
+	RecordedAt    timestamp       `json:"recorded_at"`
+	CorrelationID string          `json:"correlation_id"`
+	CausationID   string          `json:"causation_id"`
+	RequestID     string          `json:"request_id"`
+}
+
+func auditViewOf(e auditlog.Entry) auditView {
+	return auditView{
+		EventType: e.EventType, EventID: e.EventID, OccurredAt: timestamp(e.OccurredAt), ActorID: e.ActorID,
+		AggregateType: e.AggregateType, AggregateID: e.AggregateID, EventData: e.EventData, Position: e.Position,
+		ClientID: e.ClientID, RecordedAt: timestamp(e.RecordedAt), CorrelationID: e.CorrelationID,
+		CausationID: e.CausationID, RequestID: e.RequestID,
+	}
+}
+
+func (s *server) auditEndpoints() []*endpoint {
+	return []*endpoint{{
+		method: http.MethodGet, path: "/v1/audit-log", name: "listAuditLog", may: mayAudit, produces: []string{mediaJSON},
+		prepare: s.listAuditLog,
+	}}
+}
+
+func (s *server) listAuditLog(r *request) (answer, error) {
+	q := &r.query
+	filter := auditlog.Filter{
+		ActorID: q.actor("actor_id"), EventType: q.text("event_type"), AggregateType: q.text("aggregate_type"),
+		AggregateID: q.id("aggregate_id"), CorrelationID: q.text("correlation_id"), From: q.time("from"), To: q.time("to"),
+	}
+	limit, cursor := q.limit(), q.cursor()
+	return func(w http.ResponseWriter) error {
+		scope := cursorScope("audit-log", r.who.Client, filter.ActorID, filter.EventType, filter.AggregateType,
+			optionalID(filter.AggregateID), filter.CorrelationID, filter.From.Format(time.RFC3339Nano),
+			filter.To.Format(time.RFC3339Nano))
+		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditViewOf,
+			func(ctx context.Context, after int64) (projections.List[auditlog.Entry], error) {
+				return s.config.AuditLog.List(ctx, r.who.Client, filter, after, limit)
+			})
+	}, nil
+}
+
+// optionalID is an id's text for a cursor's scope; "" when there is none.
+func optionalID(id *domain.ID) string {
+	if id == nil {
+		return ""
+	}
+	return id.String()
+}

@@ -1,0 +1,186 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"annals/domain"
+	"annals/eventstore"
+	"annals/transport/rest/jsonbody"
+)
+
+// useCase is what a command runs.
+type useCase = func(ctx context.Context, u *domain.UnitOfWork) error
+
+// command declares a route that changes something. decode binds the body's members and the path's ids, and gives the use
+// case; its error says that the path names nothing, which counts after the faults of the body.
+type command struct {
+	method, path, name string
+	body               bodyRule
+	location           string // of what the command creates, before its id; "" when it creates nothing of its own
+	decode             func(r *request, f *jsonbody.Fields) (useCase, error)
+}
+
+// keyScope is the scope of the idempotency keys that callers send.
+const keyScope = "http"
+
+func (s *server) command(c command) *endpoint {
+	return &endpoint{
+		method: c.method, path: c.path, name: c.name, body: c.body,
+		may: mayCommand, tenancy: ownClient, produces: []string{mediaJSON},
+		prepare: func(r *request) (answer, error) {
+			return func(w http.ResponseWriter) error { return s.execute(w, r, c) }, nil
+		},
+	}
+}
+
+// validator is a command that judges its own values.
+type validator interface{ Validate() []domain.FieldError }
+
+// uses gives the use case of a command whose values are judged with the body.
+func uses[C validator](
+	f *jsonbody.Fields, c C, run func(context.Context, *domain.UnitOfWork, C) error,
+) useCase {
+	f.Judge(c.Validate())
+	return func(ctx context.Context, u *domain.UnitOfWork) error { return run(ctx, u, c) }
+}
+
+// runs gives the use case of a command that has no values to judge.
+func runs[C any](c C, run func(context.Context, *domain.UnitOfWork, C) error) useCase {
+	return func(ctx context.Context, u *domain.UnitOfWork) error { return run(ctx, u, c) }
+}
+
+// execute runs a command and answers with what it did.
+func (s *server) execute(w http.ResponseWriter, r *request, c command) error {
+	fields := jsonbody.Bind(r.body)
+	run, missing := c.decode(r, fields)
+	if err := fields.Err(); err != nil {
+		return err
+	}
+	if missing != nil {
+		return missing
+	}
+	result, err := s.config.Commands.Run(r.Context(), r.command(), run)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	if result.Replayed {
+		h.Set(headerReplayed, "true")
+	}
+	s.recent.note(r.who.Client, result.Position)
+	if !s.awaitSynchronous(r.Context(), result.Position) {
+		h.Set(headerSynchronous, "pending")
+	}
+	return s.answerCommand(w, r, c, result)
+}
+
+// command gives the envelope of the request's command.
+func (r *request) command() eventstore.Command {
+	cmd := eventstore.Command{
+		Client: r.who.Client, Actor: r.who.Actor, RequestID: r.id, Metadata: r.trace.metadata(), Match: r.match,
+	}
+	if r.key != "" {
+		cmd.Key = &eventstore.CommandKey{Scope: keyScope, Key: r.key, Fingerprint: r.fingerprint()}
+	}
+	return cmd
+}
+
+// fingerprint is what two requests with one idempotency key must have in common: method, path, and the body in canonical
+// form, so that the order of members and white space don't count.
+func (r *request) fingerprint() []byte {
+	b := buffers.Get().(*bytes.Buffer)
+	defer release(b)
+	b.WriteString(r.Method)
+	b.WriteByte(0)
+	b.WriteString(r.URL.EscapedPath())
+	b.WriteByte(0)
+	b.Write(r.body.AppendCanonical(b.AvailableBuffer()))
+	sum := sha256.Sum256(b.Bytes())
+	return sum[:]
+}
+
+// awaitSynchronous waits, within a bound, for the subscribers that a command's answer waits for.
+func (s *server) awaitSynchronous(ctx context.Context, position int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.config.SynchronousWait)
+	defer cancel()
+	return s.config.Applied.WaitSynchronous(ctx, position)
+}
+
+// answerCommand writes the answer of a command that took effect, now or earlier.
+func (s *server) answerCommand(w http.ResponseWriter, r *request, c command, result eventstore.CommandResult) error {
+	h := w.Header()
+	h.Set("Etag", etag(result.Version))
+	h.Set(headerPosition, strconv.FormatInt(result.Position, 10))
+	status := http.StatusOK
+	if result.Created {
+		status = http.StatusCreated
+		h.Set("Location", c.location+result.ID.String())
+	}
+	if r.prefer.representation {
+		if shown, err := s.representation(r, result); err == nil {
+			h.Set(headerApplied, "return=representation")
+			return writeJSON(w, r, status, shown)
+		} else if result.Replayed {
+			// What is kept under the key can be answered all the same: the command did take effect.
+			s.config.Log.WarnContext(r.Context(), "the representation of a replayed command can't be made",
+				"request_id", r.id, "error", err)
+		} else {
+			return err
+		}
+	} else if r.prefer.minimal {
+		h.Set(headerApplied, "return=minimal")
+	}
+	b := buffers.Get().(*bytes.Buffer)
+	defer release(b)
+	b.Write(appendResult(b.AvailableBuffer(), result))
+	writeBody(w, r, status, mediaJSON, b.Bytes())
+	return nil
+}
+
+// representation shows the command's target as it was after the command.
+func (s *server) representation(r *request, result eventstore.CommandResult) (any, error) {
+	state := eventstore.StateAt{AggregateType: result.AggregateType, ID: result.ID, ClientID: r.who.Client}
+	if result.Target != nil {
+		state.Loaded = *result.Target
+	} else {
+		var err error
+		state, err = s.config.States.AtVersion(r.Context(), r.who.Client, result.AggregateType, result.ID, result.Version)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s.represent(state)
+}
+
+// appendResult writes the answer of a command. Ids, event types and numbers need no escaping.
+func appendResult(b []byte, result eventstore.CommandResult) []byte {
+	b = fmt.Appendf(b, `{"id":"%s","version":%d,"position":%d,"events":[`, result.ID, result.Version, result.Position)
+	for i, e := range result.Events {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, `{"event_id":"`...), e.EventID.String()...)
+		b = append(append(b, `","event_type":"`...), e.EventType...)
+		b = strconv.AppendInt(append(b, `","version":`...), e.Version, 10)
+		b = strconv.AppendInt(append(b, `,"position":`...), e.Position, 10)
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	for _, name := range slices.Sorted(maps.Keys(result.Extras)) {
+		value, err := json.Marshal(result.Extras[name])
+		if err != nil { // of a string: can't be
+			value = []byte("null")
+		}
+		b = append(append(append(b, `,"`...), name...), `":`...)
+		b = append(b, value...)
+	}
+	return append(b, "}\n"...)
+}

@@ -1,0 +1,326 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"annals/domain"
+	"annals/eventstore"
+)
+
+// Events reads the log.
+type Events interface {
+	// Head gives the log's last position over all clients.
+	Head(ctx context.Context) (int64, error)
+	// Page gives at most limit events that the filter selects, after a position.
+	Page(ctx context.Context, f eventstore.EventFilter, after int64, limit int) (eventstore.Page, error)
+	// Scan gives each event that the filter selects, from after (exclusive) to upTo (inclusive).
+	Scan(ctx context.Context, f eventstore.EventFilter, after, upTo int64, each func(eventstore.Envelope) error) error
+	// Event gives one event, or a not-found refusal.
+	Event(ctx context.Context, client string, position int64) (eventstore.Envelope, error)
+	// Stream gives at most limit events of a stream after a version, or a not-found refusal.
+	Stream(ctx context.Context, client, aggregateType string, id domain.ID, afterVersion int64, limit int) (eventstore.StreamPage, error)
+}
+
+// Growth tells when the log has grown.
+type Growth interface {
+	// Wait returns once the log may reach beyond a position; its only error is ctx's.
+	Wait(ctx context.Context, after int64) (int64, error)
+}
+
+// eventMedia are the forms in which events are served.
+var eventMedia = []string{mediaJSON, mediaNDJSON}
+
+func (s *server) eventEndpoints() []*endpoint {
+	get := func(path, name string, produces []string, prepare prepare) *endpoint {
+		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, produces: produces, prepare: prepare}
+	}
+	return []*endpoint{
+		get("/v1/events", "listEvents", eventMedia, s.listEvents),
+		get("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
+		get("/v1/streams/{aggregate_type}/{aggregate_id}", "getStream", eventMedia, s.getStream),
+		get("/v1/streams/{aggregate_type}/{aggregate_id}/state", "getState", []string{mediaJSON}, s.getState),
+	}
+}
+
+// listEvents serves the log in the order of positions.
+func (s *server) listEvents(r *request) (answer, error) {
+	q := &r.query
+	after, _ := q.position("after", 0)
+	limit, limited := q.optionalLimit()
+	filter := eventstore.EventFilter{
+		EventTypes: q.list("event_type"), AggregateType: q.text("aggregate_type"), AggregateID: q.id("aggregate_id"),
+		ActorID: q.actor("actor_id"), From: q.time("from"), To: q.time("to"),
+	}
+	return func(w http.ResponseWriter) error {
+		filter.Client = r.who.Client
+		if err := s.readLog(r); err != nil {
+			return err
+		}
+		if r.media == mediaNDJSON {
+			if !limited {
+				limit = unlimited
+			}
+			return s.streamEvents(w, r, filter, after, limit)
+		}
+		page, err := s.config.Events.Page(r.Context(), filter, after, limit)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, r, http.StatusOK, struct {
+			Items     []eventView `json:"items"`
+			NextAfter int64       `json:"next_after"`
+			Head      int64       `json:"head"`
+		}{eventViews(page.Events), page.NextAfter, page.Head})
+	}, nil
+}
+
+// eventView is an event as the API shows it.
+type eventView struct {
+	Position         int64           `json:"position"`
+	EventID          domain.ID       `json:"event_id"`
+	EventType        string          `json:"event_type"`
+	SchemaVersion    int             `json:"schema_version"`
+	AggregateType    string          `json:"aggregate_type"`
+	AggregateID      domain.ID       `json:"aggregate_id"`
+	AggregateVersion int64           `json:"aggregate_version"`
+	ClientID         string          `json:"client_id"`
+	ActorID          string          `json:"actor_id"`
+	OccurredAt       timestamp       `json:"occurred_at"`
+	RecordedAt       timestamp       `json:"recorded_at"`
+	CorrelationID    string          `json:"correlation_id"`
+	CausationID      string          `json:"causation_id"`
+	RequestID        string          `json:"request_id"`
+	Data             json.RawMessage `json:"data"`
+}
+
+func eventViewOf(e eventstore.Envelope) eventView {
+	return eventView{
+		Position: e.Position, EventID: e.EventID, EventType: e.EventType, SchemaVersion: e.SchemaVersion,
+		AggregateType: e.AggregateType, AggregateID: e.AggregateID, AggregateVersion: e.AggregateVersion,
+		ClientID: e.ClientID, ActorID: e.ActorID, OccurredAt: timestamp(e.OccurredAt), RecordedAt: timestamp(e.RecordedAt),
+		CorrelationID: e.CorrelationID, CausationID: e.CausationID, RequestID: e.RequestID, Data: e.Data,
+	}
+}
+
+func eventViews(events []eventstore.Envelope) []eventView {
+	views := make([]eventView, len(events))
+	for i, e := range events {
+		views[i] = eventViewOf(e)
+	}
+	return views
+}
+
+// getEvent serves one event.
+func (s *server) getEvent(r *request) (answer, error) {
+	return func(w http.ResponseWriter) error {
+		position, err := parsePosition(r.vars["position"])
+		if err != nil || position < 1 {
+			return notFound("there is no event at this position")
+		}
+		if err := s.readLog(r); err != nil {
+			return err
+		}
+		event, err := s.config.Events.Event(r.Context(), r.who.Client, position)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, r, http.StatusOK, eventViewOf(event))
+	}, nil
+}
+
+// getStream serves the events of one stream in the order of versions.
+func (s *server) getStream(r *request) (answer, error) {
+	limit, limited := r.query.optionalLimit()
+	cursor := r.query.cursor()
+	return func(w http.ResponseWriter) error {
+		aggregateType := r.vars["aggregate_type"]
+		id, err := r.resource("aggregate_id", "stream")
+		if err != nil {
+			return err
+		}
+		scope := cursorScope("stream", r.who.Client, aggregateType, id.String())
+		after, err := cursor.after(scope)
+		if err != nil {
+			return err
+		}
+		if err := s.readLog(r); err != nil {
+			return err
+		}
+		first := limit
+		if r.media == mediaNDJSON {
+			first = 1 // whether there is such a stream
+		}
+		page, err := s.config.Events.Stream(r.Context(), r.who.Client, aggregateType, id, after, first)
+		if err != nil {
+			return err
+		}
+		if r.media == mediaNDJSON {
+			if !limited {
+				limit = unlimited
+			}
+			return s.streamVersions(w, r, id, aggregateType, after, limit)
+		}
+		shown := list[eventView]{Items: eventViews(page.Events)}
+		if page.More {
+			next := encodeCursor(scope, page.Events[len(page.Events)-1].AggregateVersion)
+			shown.NextCursor = &next
+		}
+		return writeJSON(w, r, http.StatusOK, shown)
+	}, nil
+}
+
+// getState serves an aggregate's state as it was.
+func (s *server) getState(r *request) (answer, error) {
+	q := &r.query
+	version, byVersion := q.position("at_version", 1)
+	at := q.time("at")
+	if byVersion && !at.IsZero() {
+		return nil, malformed("at_version and at can't be combined")
+	}
+	return func(w http.ResponseWriter) error {
+		id, err := r.resource("aggregate_id", "stream")
+		if err != nil {
+			return err
+		}
+		if err := s.readLog(r); err != nil {
+			return err
+		}
+		state, err := s.stateAt(r, id, version, byVersion, at)
+		if err != nil {
+			return err
+		}
+		shown, err := s.represent(state)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Etag", etag(state.Version))
+		return writeJSON(w, r, http.StatusOK, struct {
+			State        any   `json:"state"`
+			Version      int64 `json:"version"`
+			AsOfPosition int64 `json:"as_of_position"`
+		}{shown, state.Version, state.Position})
+	}, nil
+}
+
+func (s *server) stateAt(r *request, id domain.ID, version int64, byVersion bool, at time.Time) (eventstore.StateAt, error) {
+	ctx, client, aggregateType := r.Context(), r.who.Client, r.vars["aggregate_type"]
+	switch {
+	case byVersion:
+		return s.config.States.AtVersion(ctx, client, aggregateType, id, version)
+	case !at.IsZero():
+		return s.config.States.AtTime(ctx, client, aggregateType, id, at)
+	default:
+		return s.config.States.Current(ctx, client, aggregateType, id)
+	}
+}
+
+const unlimited = int(^uint(0) >> 1)
+
+// errEnough ends a scan that has given what was asked for.
+var errEnough = errors.New("enough")
+
+// streamEvents writes events up to the present head, one a line, and ends.
+func (s *server) streamEvents(w http.ResponseWriter, r *request, f eventstore.EventFilter, after int64, limit int) error {
+	head, err := s.config.Events.Head(r.Context())
+	if err != nil {
+		return err
+	}
+	w.Header().Set(headerPosition, strconv.FormatInt(head, 10))
+	lines := s.startLines(w, r, mediaNDJSON)
+	if head <= after || r.Method == http.MethodHead {
+		return lines.finish()
+	}
+	err = s.config.Events.Scan(r.Context(), f, after, head, func(e eventstore.Envelope) error {
+		if limit--; limit < 0 {
+			return errEnough
+		}
+		return lines.write(eventViewOf(e))
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return lines.finish()
+}
+
+// streamVersions writes the events of one stream, one a line.
+func (s *server) streamVersions(
+	w http.ResponseWriter, r *request, id domain.ID, aggregateType string, after int64, limit int,
+) error {
+	lines := s.startLines(w, r, mediaNDJSON)
+	if r.Method == http.MethodHead {
+		return lines.finish()
+	}
+	for limit > 0 {
+		page, err := s.config.Events.Stream(r.Context(), r.who.Client, aggregateType, id, after, min(limit, maxLimit))
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			if err := lines.write(eventViewOf(e)); err != nil {
+				return err
+			}
+			after = e.AggregateVersion
+		}
+		if limit -= len(page.Events); !page.More || len(page.Events) == 0 {
+			break
+		}
+	}
+	return lines.finish()
+}
+
+// lines writes an answer of any length, one JSON value a line, in constant memory. The header goes out with the first
+// flush, so that an error before it still becomes a problem.
+type lines struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	stop    context.Context
+	buffer  bytes.Buffer
+}
+
+const (
+	flushBytes  = 32 << 10
+	flushWithin = 60 * time.Second // for the caller to take what is flushed
+)
+
+func (s *server) startLines(w http.ResponseWriter, _ *request, media string) *lines {
+	w.Header().Set("Content-Type", media)
+	w.Header().Set("Cache-Control", "no-store")
+	return &lines{w: w, control: http.NewResponseController(w), stop: s.stop}
+}
+
+func (l *lines) write(v any) error {
+	if err := encode(&l.buffer, v); err != nil {
+		return err
+	}
+	if l.buffer.Len() < flushBytes {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *lines) flush() error {
+	if l.stop.Err() != nil {
+		return eventstore.ErrClosed
+	}
+	if err := l.control.SetWriteDeadline(time.Now().Add(flushWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	_, err := l.w.Write(l.buffer.Bytes())
+	l.buffer.Reset()
+	return err
+}
+
+// finish writes what is left. An answer without lines is an empty one.
+func (l *lines) finish() error {
+	if l.buffer.Len() == 0 {
+		l.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	return l.flush()
+}

@@ -1,0 +1,69 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"annals/domain"
+	"annals/projections"
+)
+
+// list is the JSON form of a page.
+type list[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// serveList answers with a page of a read model. scope names the list, the client and every filter.
+func serveList[Row, View any](
+	s *server, w http.ResponseWriter, r *request, model, scope string, cursor cursor, view func(Row) View,
+	query func(ctx context.Context, after int64) (projections.List[Row], error),
+) error {
+	after, err := cursor.after(scope)
+	if err != nil {
+		return err
+	}
+	var found projections.List[Row]
+	err = s.read(w, r, model, func(ctx context.Context) (int64, error) {
+		found, err = query(ctx, after)
+		return found.Position, err
+	})
+	if err != nil {
+		return err
+	}
+	page := list[View]{Items: make([]View, len(found.Items))}
+	for i, row := range found.Items {
+		page.Items[i] = view(row)
+	}
+	if found.Next > 0 {
+		next := encodeCursor(scope, found.Next)
+		page.NextCursor = &next
+	}
+	return writeJSON(w, r, http.StatusOK, page)
+}
+
+// serveOne answers with one resource of a read model, whose id is in the path.
+func serveOne[Row, View any](
+	s *server, w http.ResponseWriter, r *request, model, what string, view func(Row) (View, int64),
+	query func(ctx context.Context, id domain.ID) (Row, int64, error),
+) error {
+	id, err := r.resource("id", what)
+	if err != nil {
+		return err
+	}
+	var row Row
+	err = s.read(w, r, model, func(ctx context.Context) (position int64, err error) {
+		row, position, err = query(ctx, id)
+		return position, err
+	})
+	if err != nil {
+		return err
+	}
+	shown, version := view(row)
+	w.Header().Set("Etag", etag(version))
+	if noneMatch(r.Header["If-None-Match"], version) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	return writeJSON(w, r, http.StatusOK, shown)
+}
