@@ -120,5 +120,8 @@ func openThreshold(ctx context.Context, u *domain.UnitOfWork, name kpi.Name, lin
 	if !name.Known() {
 		return nil, domain.Refuse(domain.CodeNotFound, "there is no key figure %q", name)
 	}
+	if line != nil && *line == "" { // else it would be the threshold of all lines
+		return nil, domain.Refuse(domain.CodeNotFound, "there is no line without a name")
+	}
 	return domain.Open(ctx, u, kpi.Aggregate, kpi.ThresholdID(u.Client, name, line))
 }

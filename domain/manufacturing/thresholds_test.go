@@ -32,6 +32,8 @@ func TestSetAndRemoveThreshold(t *testing.T) {
 		t.Errorf("the target isn't the line's threshold: %+v", out)
 	}
 	refused(p, manufacturing.RemoveThreshold, manufacturing.RemoveThresholdCommand{KPI: "oee"}, domain.CodeNotFound)
+	refused(p, manufacturing.RemoveThreshold,
+		manufacturing.RemoveThresholdCommand{KPI: "ppm", Line: ptr("")}, domain.CodeNotFound)
 	remove := manufacturing.RemoveThresholdCommand{KPI: "oee", Line: ptr("L1")}
 	stated(t, must(p, manufacturing.RemoveThreshold, remove),
 		kpi.ThresholdRemoved{KPI: "oee", Scope: kpi.Scope{Line: ptr("L1")}})

@@ -145,6 +145,11 @@ func TestApproveQC(t *testing.T) {
 
 	approve.WorkOrderID = other
 	refused(p, manufacturing.ApproveQC, approve, domain.CodeValidation, "/inspection_id")
+	approved := p.create("WO-3", workorder.WorkflowStandard)
+	must(p, manufacturing.ApproveQC, manufacturing.ApproveQCCommand{WorkOrderID: approved})
+	stated(t, must(p, manufacturing.ApproveQC, manufacturing.ApproveQCCommand{
+		WorkOrderID: approved, InspectionID: approve.InspectionID,
+	}))
 	p.move(other, "cancelled")
 	refused(p, manufacturing.ApproveQC, approve, domain.CodeInvalidTransition)
 	refusedAt(p, 1, manufacturing.ApproveQC, approve, domain.CodeVersionMismatch)
