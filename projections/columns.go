@@ -295,3 +295,22 @@ func bytesOf(src any) []byte {
 		return fmt.Append(nil, src)
 	}
 }
+
+// JSON is a column of type json in a row struct, tagged type=json.
+type JSON[T any] struct{ Value T }
+
+// MarshalText writes the column's text.
+func (j JSON[T]) MarshalText() ([]byte, error) { return json.Marshal(j.Value) }
+
+// UnmarshalText reads the column's text.
+func (j *JSON[T]) UnmarshalText(text []byte) error {
+	var v T
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	j.Value = v
+	return nil
+}
+
+// MarshalJSON writes the value itself.
+func (j JSON[T]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Value) }

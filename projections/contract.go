@@ -123,3 +123,14 @@ type PolicyHandler interface {
 	Spec() Spec
 	Handle(ctx context.Context, page Page) error
 }
+
+// EventTypesOf lists the event types of aggregates, for a subscriber that wants all of them.
+func EventTypesOf(definitions ...domain.Definition) []string {
+	var types []string
+	for _, d := range definitions {
+		for _, e := range d.Events {
+			types = append(types, e.Type)
+		}
+	}
+	return types
+}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"annals/domain"
 	"annals/eventstore"
 )
 
@@ -125,4 +126,29 @@ func ReadList[T any](
 		list.Next = position(list.Items[limit-1])
 	}
 	return list, nil
+}
+
+// ReadOne reads the row with an id in a client's transaction, and the checkpoint before it. Without a row for the client
+// it refuses with not-found, and gives the position that it looked at all the same.
+func ReadOne[T any](
+	ctx context.Context, tenants *eventstore.Tenants, client string, spec Spec, table, what string, id domain.ID,
+) (row T, position int64, err error) {
+	var c Conditions
+	c.And("id = ?", id[:])
+	c.Client(client)
+	var rows []T
+	err = tenants.Read(ctx, client, func(ctx context.Context, q eventstore.Querier) error {
+		if position, err = Applied(ctx, q, spec); err != nil {
+			return err
+		}
+		rows, err = Select[T](ctx, q, "FROM "+spec.Schema()+"."+table+c.Where(), c.Args...)
+		return err
+	})
+	switch {
+	case err != nil:
+		return row, 0, fmt.Errorf("read from %s: %w", spec.Name, err)
+	case len(rows) == 0:
+		return row, position, domain.NotFound(what, id)
+	}
+	return rows[0], position, nil
 }

@@ -51,12 +51,7 @@ func serve(t testing.TB) (*auditlog.Queries, []projections.Event) {
 	db := pgtest.New(t)
 	events := projectionstest.Record(t, registry(t), 0, facts()...)
 	projectionstest.Serve(t, db.DB, registry(t), auditlog.New(), events)
-	pool, err := eventstore.OpenDB(db.DSN, eventstore.RoleQuery, 4, "queries")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pool.Close() })
-	return auditlog.NewQueries(eventstore.NewTenants(pool)), events
+	return auditlog.NewQueries(projectionstest.Tenants(t, db.DSN)), events
 }
 
 func TestList(t *testing.T) {

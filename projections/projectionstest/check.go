@@ -10,6 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"annals/domain"
+	"annals/eventstore"
 	"annals/projections"
 )
 
@@ -231,4 +232,15 @@ func Serve(
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Tenants opens the path to tenant data of a test's database, under the query role.
+func Tenants(t testing.TB, dsn string) *eventstore.Tenants {
+	t.Helper()
+	pool, err := eventstore.OpenDB(dsn, eventstore.RoleQuery, 4, "queries")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return eventstore.NewTenants(pool)
 }
