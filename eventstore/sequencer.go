@@ -99,6 +99,16 @@ const versionsPerGeneration = 16_384
 
 // OpenSequencer connects and reads the head. It fails when the database can't be reached or lacks the schema.
 func OpenSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) {
+	s, err := newSequencer(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the sequencer: %w", err)
+	}
+	go s.run()
+	return s, nil
+}
+
+// newSequencer makes a sequencer whose writer doesn't run yet.
+func newSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) {
 	cfg.setDefaults()
 	s := &Sequencer{
 		cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.QueueLimit, cfg.QueueBytes),
@@ -107,22 +117,21 @@ func OpenSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error)
 	}
 	l, err := connect(ctx, s.linkConfig(), backend{})
 	if err != nil {
-		return nil, fmt.Errorf("open the sequencer: %w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	head, err := l.head()
 	if err != nil {
 		l.close()
-		return nil, fmt.Errorf("open the sequencer: read the head: %w", err)
+		return nil, fmt.Errorf("read the head: %w", err)
 	}
 	s.knownHead.Store(head)
 	s.signal = NewSignal(head)
 	if s.listen, err = startListener(ctx, cfg.DSN, cfg.AppName+" listen", s.signal, s.log); err != nil {
 		l.close()
-		return nil, fmt.Errorf("open the sequencer: %w", err)
+		return nil, err
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.adopt(l)
-	go s.run()
 	return s, nil
 }
 
