@@ -44,7 +44,7 @@ func (b *builder) resume(ctx context.Context) error {
 func (b *builder) startOver(ctx context.Context) error {
 	st := state{fingerprint: b.state.fingerprint, skipped: []int64{}}
 	err := b.session.inTx(ctx, sql.LevelReadCommitted, func(tx *sql.Tx) (err error) {
-		st.deferred, err = createTables(ctx, tx, b.spec, deferralOf(b.projector))
+		st.deferred, err = createTables(ctx, tx, b.projector)
 		if err != nil {
 			return err
 		}

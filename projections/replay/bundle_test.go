@@ -101,7 +101,7 @@ func fill(ctx context.Context, db *sqlx.DB, n int) error {
 			'client-' || (h.head + i) % 2, 'anonymous', 'c-' || (h.head + i), 'e-' || (h.head + i), 'r-' || (h.head + i),
 			CASE WHEN (h.head + i) % 10 = 0 THEN json_build_object('text', 'note ' || (h.head + i))
 				ELSE json_build_object('key', 'k' || ((h.head + i) * 7919) % 1000, 'amount', (h.head + i) % 13) END,
-			'{}', '\x00', '\x00'
+			json_build_object('trace_id', (h.head + i), 'ü', 'ß'), '\x00', '\x00'
 		FROM (SELECT coalesce(max(position), 0) AS head FROM annals.events) h, generate_series(1, $1::int) i`, n)
 	if err != nil {
 		return err
@@ -375,8 +375,6 @@ func (p entries) Apply(ctx context.Context, tx projections.Tx, page projections.
 func (entries) NewBuild() projections.Build { return &entriesBuild{} }
 
 type entriesBuild struct{ events []projections.Event }
-
-func (*entriesBuild) InsertOnly() bool { return true }
 
 func (b *entriesBuild) Add(_ context.Context, _ projections.Tx, page projections.Page) error {
 	b.events = append(b.events, page.Events...)

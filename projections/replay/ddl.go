@@ -10,35 +10,17 @@ import (
 	"annals/projections"
 )
 
-// InsertOnly is implemented by a projections.Build that only inserts rows, and reads none. Primary keys and unique
-// indexes of its tables are then made after the bulk, like the other indexes.
-type InsertOnly interface {
-	InsertOnly() bool
-}
-
-// deferral says which indexes a build goes without until the bulk is over.
-type deferral int
-
-const (
-	deferNone  deferral = iota // projectors that may look rows up by any index
-	deferPlain                 // those that read and write by unique keys only
-	deferAll                   // those that only insert
-)
-
-func deferralOf(p projections.Projector) deferral {
-	bulk, ok := p.(projections.Bulk)
-	if !ok {
-		return deferNone
-	}
-	if b, ok := bulk.NewBuild().(InsertOnly); ok && b.InsertOnly() {
-		return deferAll
-	}
-	return deferPlain
+// deferred reports whether a build goes without an index until the bulk is over. The helpers that build in bulk find rows
+// by unique keys alone and write with ON CONFLICT, which needs those keys; other projectors may look rows up by any index.
+func (ix index) deferred(p projections.Projector) bool {
+	_, bulk := p.(projections.Bulk)
+	return bulk && !ix.unique
 }
 
 // createTables makes an empty build schema with the read model's tables, without the deferred indexes, and gives the
 // statements that make those. Running the whole DDL first and asking the catalogue for definitions keeps every name.
-func createTables(ctx context.Context, tx *sql.Tx, spec projections.Spec, deferred deferral) ([]string, error) {
+func createTables(ctx context.Context, tx *sql.Tx, p projections.Projector) ([]string, error) {
+	spec := p.Spec()
 	schema := spec.BuildSchema()
 	if _, err := tx.ExecContext(ctx, `DROP SCHEMA IF EXISTS `+pq.QuoteIdentifier(schema)+` CASCADE`); err != nil {
 		return nil, fmt.Errorf("drop the earlier %s: %w", schema, err)
@@ -55,7 +37,7 @@ func createTables(ctx context.Context, tx *sql.Tx, spec projections.Spec, deferr
 	}
 	statements := []string{}
 	for _, ix := range indexes {
-		if deferred == deferNone || deferred == deferPlain && ix.unique {
+		if !ix.deferred(p) {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, ix.drop); err != nil {
@@ -89,15 +71,10 @@ type index struct {
 
 func readIndexes(ctx context.Context, tx *sql.Tx, schema string) ([]index, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT i.indisunique OR i.indisexclusion,
-			CASE WHEN con.oid IS NULL THEN format('DROP INDEX %I.%I', $1::text, c.relname)
-				ELSE format('ALTER TABLE %I.%I DROP CONSTRAINT %I', $1::text, t.relname, con.conname) END,
-			CASE WHEN con.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
-				ELSE format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', $1::text, t.relname, con.conname,
-					pg_get_constraintdef(con.oid)) END
+			format('DROP INDEX %I.%I', $1::text, c.relname), pg_get_indexdef(i.indexrelid)
 		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
-		LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('p', 'u', 'x')
 		WHERE t.relnamespace = $1::text::regnamespace AND t.relkind = 'r'
-		ORDER BY t.relname, i.indisprimary DESC, c.relname`, schema)
+		ORDER BY t.relname, c.relname`, schema)
 	if err != nil {
 		return nil, fmt.Errorf("read the indexes of %s: %w", schema, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 
@@ -33,15 +32,11 @@ type log struct {
 	raw      bool     // payloads aren't wanted
 }
 
-const eventColumns = `SELECT position, event_id, event_type, schema_version, aggregate_type, aggregate_id,
-	aggregate_version, client_id, actor_id, occurred_at, recorded_at, correlation_id, causation_id, request_id,
-	data, metadata FROM annals.events WHERE position > $1 AND position <= $2`
-
 func (l log) query() string {
 	if l.types == nil {
-		return eventColumns + ` ORDER BY position`
+		return eventRecord + ` ORDER BY position`
 	}
-	return eventColumns + ` AND event_type = ANY($3) ORDER BY position`
+	return eventRecord + ` AND event_type = ANY($3) ORDER BY position`
 }
 
 func (l log) args(from, to int64) []any {
@@ -59,7 +54,7 @@ func (l log) first(ctx context.Context, q projections.Executor, from, to int64) 
 	}
 	defer rows.Close()
 	var found *chunk
-	err = l.drain(rows, from, to, newNames(), func(c chunk) (more bool) {
+	err = l.drain(rows, from, to, make(names), func(c chunk) (more bool) {
 		found = &c
 		return false
 	})
@@ -72,7 +67,7 @@ func (l log) first(ctx context.Context, q projections.Executor, from, to int64) 
 // drain cuts rows into chunks that together cover the whole range. It ends early when give wants no more.
 func (l log) drain(rows *sql.Rows, from, to int64, shared names, give func(chunk) bool) error {
 	c := newChunk(from, 0)
-	row := newEventRow(shared)
+	var raw sql.RawBytes
 	for rows.Next() {
 		if len(c.Events) >= chunkEvents || c.bytes >= chunkBytes {
 			c.To = c.Events[len(c.Events)-1].Position
@@ -81,7 +76,11 @@ func (l log) drain(rows *sql.Rows, from, to int64, shared names, give func(chunk
 			}
 			c = newChunk(c.To, len(c.Events))
 		}
-		if err := row.read(rows, l, &c); err != nil {
+		err := rows.Scan(&raw)
+		if err == nil {
+			err = l.add(&c, raw, shared)
+		}
+		if err != nil {
 			return fmt.Errorf("read events after %d: %w", from, err)
 		}
 	}
@@ -97,71 +96,18 @@ func newChunk(from int64, events int) chunk {
 	return chunk{Page: projections.Page{From: from, Events: make([]projections.Event, 0, events)}}
 }
 
-// names holds texts that many events share, so that each is in memory once.
-type names map[string]string
-
-func newNames() names { return make(names) }
-
-const maxNames = 10_000
-
-func (t names) of(b []byte) string {
-	if s, ok := t[string(b)]; ok {
-		return s
-	}
-	if len(t) >= maxNames {
-		clear(t)
-	}
-	s := string(b)
-	t[s] = s
-	return s
-}
-
-// eventRow scans rows of events without copying a column before it is known what becomes of it.
-type eventRow struct {
-	names                                     names
-	eventID, aggregateID                      sql.RawBytes
-	eventType, aggregateType, client, actor   sql.RawBytes
-	correlation, causation, request           sql.RawBytes
-	data, metadata                            sql.RawBytes
-	position, aggregateVersion, schemaVersion int64
-	occurred, recorded                        time.Time
-	into                                      []any
-}
-
-func newEventRow(shared names) *eventRow {
-	r := &eventRow{names: shared}
-	r.into = []any{&r.position, &r.eventID, &r.eventType, &r.schemaVersion, &r.aggregateType, &r.aggregateID,
-		&r.aggregateVersion, &r.client, &r.actor, &r.occurred, &r.recorded, &r.correlation, &r.causation, &r.request,
-		&r.data, &r.metadata}
-	return r
-}
-
-func (r *eventRow) read(rows *sql.Rows, l log, c *chunk) error {
-	if err := rows.Scan(r.into...); err != nil {
-		return err
-	}
+// add decodes one event into a chunk. That a payload can't be decoded is noted, not an error.
+func (l log) add(c *chunk, raw []byte, shared names) error {
 	c.Events = append(c.Events, projections.Event{})
 	e := &c.Events[len(c.Events)-1]
-	var err error
-	if e.EventID, err = parseID(r.eventID); err != nil {
+	if err := (&record{rest: raw}).event(e, shared); err != nil {
 		return err
 	}
-	if e.AggregateID, err = parseID(r.aggregateID); err != nil {
-		return err
-	}
-	e.Position, e.AggregateVersion, e.SchemaVersion = r.position, r.aggregateVersion, int(r.schemaVersion)
-	e.EventType, e.AggregateType = r.names.of(r.eventType), r.names.of(r.aggregateType)
-	e.ClientID, e.ActorID = r.names.of(r.client), r.names.of(r.actor)
-	e.OccurredAt, e.RecordedAt = r.occurred.UTC(), r.recorded.UTC()
-	e.CorrelationID, e.CausationID, e.RequestID = string(r.correlation), string(r.causation), string(r.request)
-	raw := make([]byte, len(r.data)+len(r.metadata))
-	n := copy(raw, r.data)
-	copy(raw[n:], r.metadata)
-	e.Data, e.Metadata = raw[:n:n], raw[n:]
-	c.bytes += len(raw)
+	c.bytes += len(e.Data) + len(e.Metadata)
 	if l.raw {
 		return nil
 	}
+	var err error
 	if e.Payload, err = l.registry.Decode(e.EventType, e.SchemaVersion, e.Data); err != nil {
 		if c.undecodable == nil {
 			c.undecodable = make(map[int64]error)
@@ -169,12 +115,4 @@ func (r *eventRow) read(rows *sql.Rows, l log, c *chunk) error {
 		c.undecodable[e.Position] = err
 	}
 	return nil
-}
-
-// parseID reads a uuid as text or as 16 bytes, whichever the protocol brings.
-func parseID(b []byte) (domain.ID, error) {
-	if len(b) == len(domain.ID{}) {
-		return domain.ID(b), nil
-	}
-	return domain.ParseID(string(b))
 }

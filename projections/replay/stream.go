@@ -85,7 +85,7 @@ func (l log) readSpans(ctx context.Context, db *sql.DB, pending <-chan span) err
 		return fmt.Errorf("prepare a reader: %w", err)
 	}
 	defer statement.Close()
-	shared := newNames()
+	shared := make(names)
 	for s := range pending {
 		if err := l.readSpan(ctx, statement, s, shared); err != nil {
 			return err
