@@ -1,0 +1,17 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// subcommands lists every command. A new one is a line here.
+func (c *cli) subcommands() []*cobra.Command {
+	return []*cobra.Command{
+		c.serveCommand(),
+		c.migrateCommand(),
+		c.demoCommand(),
+		c.replayCommand(),
+		c.projectionsCommand(),
+		c.eventsCommand(),
+		c.doctorCommand(),
+		c.versionCommand(),
+	}
+}

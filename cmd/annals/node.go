@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"annals/domain"
+	"annals/domain/operations"
+	"annals/eventstore"
+	"annals/migrations"
+	"annals/projections"
+	"annals/projections/auditlog"
+	"annals/projections/replay"
+	"annals/transport/rest"
+)
+
+// Sizes of the pools beside those of the event store. Each has work that must not wait for the others'.
+const (
+	ownerConns      = 2 // migrations and the tables of read models, at start
+	projectionConns = 8
+	policyConns     = 3
+	rebuildConns    = 5
+)
+
+// node is one running Annals: the event store, the subscribers and the REST handler over one database.
+type node struct {
+	store     *eventstore.Store
+	group     *projections.Group
+	rebuilds  *replay.Manager
+	handler   http.Handler
+	readiness *readiness
+	metrics   *prometheus.Registry
+	registry  *domain.Registry
+	dsn       string
+	logger    *slog.Logger
+
+	pools        []*sqlx.DB
+	stopAnswers  context.CancelFunc // ends answers that would go on for long
+	stopRebuilds context.CancelFunc
+	groupDone    chan error // receives what group.Run returned
+}
+
+// startNode migrates the database and starts everything but the listener. close ends what it started, also after an
+// error.
+func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.Logger) (n *node, err error) {
+	n = newNode(dsn, logger)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close(stopTimeout))
+		}
+	}()
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := n.migrate(ctx, cfg); err != nil {
+		return n, err
+	}
+	if err := n.open(ctx, cfg, "annals"); err != nil {
+		return n, err
+	}
+	if err := n.checkIncarnation(ctx); err != nil {
+		return n, err
+	}
+	n.runGroup(ctx)
+	rebuildCtx, stopRebuilds := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopRebuilds = stopRebuilds
+	owner, err := n.pool(eventstore.RoleOwner, rebuildConns, "rebuilds")
+	if err != nil {
+		return n, err
+	}
+	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
+	n.rebuilds = replay.NewManager(rebuildCtx, deps, readModels(), replay.Options{})
+	return n, n.newHandler(ctx, cfg)
+}
+
+func newNode(dsn string, logger *slog.Logger) *node {
+	return &node{dsn: dsn, logger: logger, metrics: prometheus.NewRegistry(), groupDone: make(chan error, 1)}
+}
+
+// open opens the event store and makes the subscribers, which don't run yet.
+func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err error) {
+	if n.registry, err = newRegistry(); err != nil {
+		return err
+	}
+	n.store, err = eventstore.Open(ctx, eventstore.Config{
+		DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName,
+	})
+	if err != nil {
+		return err
+	}
+	return n.newGroup(cfg)
+}
+
+func (n *node) pool(role eventstore.Role, size int, name string) (*sqlx.DB, error) {
+	db, err := eventstore.OpenDB(n.dsn, role, size, "annals "+name)
+	if err != nil {
+		return nil, err
+	}
+	n.pools = append(n.pools, db)
+	return db, nil
+}
+
+// migrate brings the schema and the tables of the read models up to this program.
+func (n *node) migrate(ctx context.Context, cfg *serveConfig) error {
+	owner, err := n.pool(eventstore.RoleOwner, ownerConns, "migrations")
+	if err != nil {
+		return err
+	}
+	defer owner.Close()
+	if err := owner.PingContext(ctx); err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	applied, err := migrations.Up(ctx, owner.DB)
+	if err != nil {
+		return err
+	}
+	if len(applied) > 0 {
+		n.logger.Info("migrated the database", "applied", len(applied))
+	}
+	return projections.EnsureSchemas(ctx, owner, n.specs(cfg)...)
+}
+
+func (n *node) newGroup(cfg *serveConfig) error {
+	db, err := n.pool(eventstore.RoleApp, projectionConns, "projections")
+	if err != nil {
+		return err
+	}
+	leases, err := n.pool(eventstore.RoleApp, policyConns, "policies")
+	if err != nil {
+		return err
+	}
+	n.group, err = projections.New(projections.Config{
+		DB: db, Policies: leases, Registry: n.registry, Waker: n.store.Sequencer.Signal(), ListenDSN: n.dsn,
+		Logger: n.logger, Metrics: n.metrics, Audit: n.auditOperation,
+	}, readModels()...)
+	if err != nil {
+		return err
+	}
+	return n.group.AddTimers(n.timers(cfg)...)
+}
+
+// runGroup runs the subscribers until close.
+func (n *node) runGroup(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	go func() { n.groupDone <- n.group.Run(ctx) }()
+}
+
+// checkIncarnation refuses a log whose tail was lost, and records a change of the server that it lives on.
+func (n *node) checkIncarnation(ctx context.Context) error {
+	states, err := n.group.Status(ctx)
+	if err != nil {
+		return err
+	}
+	followers := make([]eventstore.Progress, 0, len(states))
+	for _, s := range states {
+		followers = append(followers, eventstore.Progress{Name: s.Name, Position: s.Position})
+	}
+	return n.store.CheckIncarnation(ctx, followers, func(ctx context.Context, c eventstore.IncarnationChange) error {
+		_, err := n.store.Runner.Run(ctx, systemCommand("annals"), func(ctx context.Context, u *domain.UnitOfWork) error {
+			return operations.RecordIncarnation(ctx, u, operations.NoteIncarnation{
+				Before: operations.Incarnation(c.Before), Now: operations.Incarnation(c.Now), Head: c.Head,
+			})
+		})
+		return err
+	})
+}
+
+// newHandler makes the REST interface.
+func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
+	n.readiness = &readiness{pool: n.store.Commands, group: n.group, maxLag: cfg.readyLag}
+	answerCtx, stopAnswers := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopAnswers = stopAnswers
+	handler, err := rest.New(answerCtx, rest.Config{
+		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
+		Growth:      n.store.Sequencer.Signal(),
+		AuditLog:    auditlog.NewQueries(n.store.Tenants),
+		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
+		Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
+	})
+	n.handler = handler
+	return err
+}
+
+// close stops what startNode started, in the order that loses nothing: what takes work before what does it.
+func (n *node) close(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var errs []error
+	if n.stopAnswers != nil {
+		n.stopAnswers()
+	}
+	if n.stopRebuilds != nil {
+		n.stopRebuilds()
+	}
+	if n.rebuilds != nil {
+		n.rebuilds.Wait()
+	}
+	if n.group != nil {
+		errs = append(errs, n.group.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close(ctx))
+	}
+	for _, pool := range n.pools {
+		errs = append(errs, pool.Close())
+	}
+	return errors.Join(errs...)
+}

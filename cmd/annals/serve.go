@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"annals/transport/rest"
+)
+
+func (c *cli) serveCommand() *cobra.Command {
+	var cfg serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the API, the projections and the policies",
+		Long: `Runs the REST API, the projections and the policies in one process. It migrates the database when it starts and
+prints "listening on http://…" on stderr once it is ready. Ctrl-C and SIGTERM let what is under way finish.
+
+Without a database URL it runs a private PostgreSQL in --data-dir and stops it when it ends. Without API keys and
+without a token issuer it runs open, and then listens on loopback only.`,
+		Example: "  annals serve\n  annals serve --addr 127.0.0.1:0 --cart-lifetime 1h\n" +
+			"  annals serve --database-url postgres://annals@localhost/annals?sslmode=disable",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.check(cmd); err != nil {
+				return err
+			}
+			if cfg.printConfig {
+				return cfg.print(c, cmd)
+			}
+			return c.serve(cmd.Context(), &cfg)
+		},
+	}
+	cfg.register(cmd.Flags())
+	return cmd
+}
+
+// serve runs a node on the database of the flags until ctx ends.
+func (c *cli) serve(ctx context.Context, cfg *serveConfig) (err error) {
+	logger := cfg.logger(c)
+	d, err := c.openDatabase(ctx, logger, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.addr, err)
+	}
+	defer listener.Close()
+	n, err := startNode(ctx, cfg, d.dsn, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close(cfg.shutdownTimeout)) }()
+	fmt.Fprintf(c.stderr, "listening on http://%s\n", listener.Addr())
+	return n.serve(ctx, listener, cfg)
+}
+
+// serve answers requests until ctx ends or the subscribers give up.
+func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfig) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-n.groupDone:
+			cancel(fmt.Errorf("the projections stopped: %w", err))
+		case <-ctx.Done():
+		}
+	}()
+	context.AfterFunc(ctx, func() {
+		n.readiness.draining.Store(true)
+		n.stopAnswers()
+	})
+	err := rest.Serve(ctx, listener, n.handler, rest.Limits{DrainTimeout: cfg.shutdownTimeout}, n.logger)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// withOwnServer runs work beside a server of this process, on a free port of loopback and the database of the flags.
+func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, address string) error) (err error) {
+	cfg := &serveConfig{
+		addr: "127.0.0.1:0", cartLifetime: 24 * time.Hour, cartSweep: time.Hour, syncWait: time.Second,
+		shutdownTimeout: stopTimeout, readyLag: 1 << 40,
+	}
+	logger := quietLogger(c.stderr)
+	d, err := c.openDatabase(ctx, logger, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	n, err := startNode(ctx, cfg, d.dsn, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close(cfg.shutdownTimeout)) }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	serveCtx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- n.serve(serveCtx, listener, cfg) }()
+	err = work(ctx, "http://"+listener.Addr().String())
+	stop()
+	return errors.Join(err, <-served)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// serveConfig is how the server runs.
+type serveConfig struct {
+	addr            string
+	cartLifetime    time.Duration
+	cartSweep       time.Duration
+	syncWait        time.Duration
+	shutdownTimeout time.Duration
+	readyLag        int64
+	logFormat       string
+	logLevel        slog.Level
+	printConfig     bool
+}
+
+func (s *serveConfig) register(flags *pflag.FlagSet) {
+	flags.StringVar(&s.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
+	flags.DurationVar(&s.cartLifetime, "cart-lifetime", 24*time.Hour, "`time` after which an idle cart expires")
+	flags.DurationVar(&s.cartSweep, "cart-sweep-interval", 30*time.Second, "`time` between looks for idle carts")
+	flags.DurationVar(&s.syncWait, "synchronous-wait", time.Second, "longest `time` an answer waits for the audit log")
+	flags.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 15*time.Second, "longest `time` to finish what is under way")
+	flags.Int64Var(&s.readyLag, "ready-lag", 100_000, "`events` that a projection may be behind while the server says it is ready")
+	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
+	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
+	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
+}
+
+func (s *serveConfig) check(cmd *cobra.Command) error {
+	switch {
+	case s.logFormat != "text" && s.logFormat != "json":
+		return misuse(cmd, "--log-format must be text or json, not %q", s.logFormat)
+	case s.cartLifetime <= 0 || s.cartSweep <= 0:
+		return misuse(cmd, "--cart-lifetime and --cart-sweep-interval must be above zero")
+	case s.readyLag < 0:
+		return misuse(cmd, "--ready-lag must not be negative")
+	case s.syncWait < 0 || s.shutdownTimeout <= 0:
+		return misuse(cmd, "--synchronous-wait must not be negative, and --shutdown-timeout must be above zero")
+	}
+	return checkLoopback(cmd, s.addr)
+}
+
+// checkLoopback refuses an address that others could reach: without keys and without an issuer the server runs open.
+func checkLoopback(cmd *cobra.Command, addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return misuse(cmd, "--addr %q must be host:port: %v", addr, err)
+	}
+	if host == "localhost" {
+		return nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || !ip.IsLoopback() {
+		return misuse(cmd, "--addr %s: without API keys or a token issuer the server runs open, "+
+			"and then listens on loopback only (such as 127.0.0.1:8080)", addr)
+	}
+	return nil
+}
+
+// print shows the configuration as flags, one a line.
+func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
+	var failure error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || f.Name == "print-config" || failure != nil {
+			return
+		}
+		value := f.Value.String()
+		if f.Name == "database-url" {
+			value = maskSecrets(value)
+		}
+		_, failure = fmt.Fprintf(c.stdout, "%s=%s\n", f.Name, value)
+	})
+	return failure
+}
+
+func (s *serveConfig) logger(c *cli) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.logLevel}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(c.stderr, options))
+}

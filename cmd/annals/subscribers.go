@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"annals/domain"
+	"annals/domain/commerce"
+	"annals/domain/manufacturing"
+	"annals/domain/operations"
+	"annals/eventstore"
+	"annals/projections"
+	"annals/projections/auditlog"
+	"annals/projections/carts"
+	"annals/projections/orders"
+	//	"annals/projections/policies"
+	"annals/projections/products"
+)
+
+// newRegistry knows every aggregate and event of this program.
+func newRegistry() (*domain.Registry, error) {
+	var definitions []domain.Definition
+	definitions = append(definitions, commerce.Definitions()...)
+	definitions = append(definitions, manufacturing.Definitions()...)
+	definitions = append(definitions, operations.Definitions()...)
+	return domain.NewRegistry(definitions...)
+}
+
+// readModels lists every read model. A new one is a line here.
+func readModels() []projections.Projector {
+	return []projections.Projector{
+		auditlog.New(),
+		products.New(),
+		carts.New(),
+		orders.New(),
+	}
+}
+
+// timers lists the policies that time drives.
+func (n *node) timers(cfg *serveConfig) []projections.Timer {
+	return []projections.Timer{
+		//		policies.NewCartExpiry(n.store.Runner, n.store.Commands, cfg.cartLifetime, cfg.cartSweep),
+	}
+}
+
+// specs lists every subscriber.
+func (n *node) specs(cfg *serveConfig) []projections.Spec {
+	var specs []projections.Spec
+	for _, p := range readModels() {
+		specs = append(specs, p.Spec())
+	}
+	for _, t := range n.timers(cfg) {
+		specs = append(specs, t.Spec())
+	}
+	return specs
+}
+
+// systemCommand is a command of the system itself, under its reserved client.
+func systemCommand(actor string) eventstore.Command {
+	return eventstore.Command{Client: eventstore.SystemClient, Actor: actor}
+}
+
+// auditOperation records what an operator does with a subscriber, before it takes effect.
+func (n *node) auditOperation(ctx context.Context, op projections.Operation) error {
+	subject := operations.Subject{Name: op.Name, Version: int64(op.Version)}
+	var command operations.ProjectionCommand
+	switch op.Action {
+	case projections.ActionPause:
+		command = operations.Pause{Subject: subject}
+	case projections.ActionResume:
+		command = operations.Resume{Subject: subject}
+	case projections.ActionRetry:
+		command = operations.RetryFailure{Subject: subject, Position: op.Position}
+	case projections.ActionSkip:
+		command = operations.SkipFailure{Subject: subject, Position: op.Position, Reason: op.Reason}
+	default:
+		return fmt.Errorf("an operation %q on %s can't be recorded", op.Action, op.Name)
+	}
+	_, err := n.store.Runner.Run(ctx, systemCommand(op.Actor), func(ctx context.Context, u *domain.UnitOfWork) error {
+		return operations.Operate(ctx, u, command)
+	})
+	return err
+}
