@@ -168,6 +168,7 @@ func TestRefusedRepeatFindsTheFirst(t *testing.T) {
 			if !ran { // after the look-up, before the decision
 				ran = true
 				first = mustRun(t, other, keyed(name, "f"), command(id))
+				node.States.Forget()
 			}
 			return command(id)(ctx, u)
 		})

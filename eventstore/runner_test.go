@@ -283,6 +283,34 @@ func TestOutdatedCacheIsNeverTheLastWord(t *testing.T) {
 	}
 }
 
+// States that were read one after another may never have been true together: a refusal that rests on two of them is
+// decided again.
+func TestStatesReadApartAreNotTheLastWord(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	node, busy := openStore(t, db), openStore(t, db)
+	a, b := newCounter(t, busy, 5), newCounter(t, busy, 0)
+	moved := false
+	mustRun(t, node, acmeCommand(), func(ctx context.Context, u *domain.UnitOfWork) error {
+		first, err := domain.OpenExisting(ctx, u, counterAggregate, b)
+		if err != nil {
+			return err
+		}
+		if !moved {
+			moved = true
+			mustRun(t, busy, acmeCommand(), moveCounter(a, b, 5))
+		}
+		second, err := domain.OpenExisting(ctx, u, counterAggregate, a)
+		if err != nil {
+			return err
+		}
+		if sum := first.State().Left + second.State().Left; sum != 5 {
+			return domain.Refuse(codeShort, "there are %d", sum)
+		}
+		return nil
+	})
+}
+
 // Without a winner until the deadline, the answer is concurrent-modification and nothing is written.
 func TestLosingUntilTheDeadline(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,7 @@ func (w *snapshotWriter) run() {
 	}
 }
 
-// write stores a snapshot unless a newer one of the same shape is there.
+// write stores a snapshot unless a newer one of the same shape is there, which belongs to the log.
 func (w *snapshotWriter) write(ctx context.Context, stream *cachedStream) error {
 	aggregate, ok := w.registry.Aggregate(stream.aggregateType)
 	if !ok {
@@ -93,7 +93,9 @@ func (w *snapshotWriter) write(ctx context.Context, stream *cachedStream) error 
 		ON CONFLICT (aggregate_id) DO UPDATE SET version = excluded.version, position = excluded.position,
 			created_at = excluded.created_at, updated_at = excluded.updated_at, fingerprint = excluded.fingerprint,
 			state = excluded.state
-		WHERE s.version < excluded.version OR s.fingerprint <> excluded.fingerprint`,
+		WHERE s.version <= excluded.version OR s.fingerprint <> excluded.fingerprint
+			OR NOT EXISTS (SELECT FROM annals.events e WHERE e.aggregate_id = s.aggregate_id
+				AND e.aggregate_version = s.version AND e.position = s.position)`,
 		stream.id[:], stream.aggregateType, stream.client, stream.Version, stream.Position, stream.CreatedAt,
 		stream.UpdatedAt, w.registry.SnapshotFingerprint(stream.aggregateType), state)
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"annals/domain"
 	"annals/eventstore/pgtest"
 )
 
@@ -52,6 +53,25 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 		if err := store.Tenants.Read(ctx, client, called); err == nil {
 			t.Errorf("client %q is accepted", client)
 		}
+	}
+}
+
+// The owner of a database who may not make roles reads past row-level security: the reader names the client itself.
+func TestReaderWithoutRowLevelSecurity(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	store := openStore(t, db)
+	id := newCounter(t, store, 1)
+	mustRun(t, store, acmeCommand(), onCounter(id, counterTake(1)))
+	r, ctx := NewReader(NewTenants(db.DB), db.DB), context.Background()
+	if page, err := r.Page(ctx, EventFilter{Client: "other"}, 0, 10); err != nil || len(page.Events) != 0 || page.NextAfter != 2 {
+		t.Errorf("page %+v, %v", page, err)
+	}
+	if _, err := r.Event(ctx, "other", 1); domain.CodeOf(err) != domain.CodeNotFound {
+		t.Errorf("event: %v", err)
+	}
+	if _, err := r.Stream(ctx, "other", "counter", id, 1, 10); domain.CodeOf(err) != domain.CodeNotFound {
+		t.Errorf("stream: %v", err)
 	}
 }
 
