@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 
 	"annals/domain"
 	"annals/eventstore/pgtest"
+	"annals/migrations"
 )
 
 // openSequencer opens a sequencer on a database; it is closed when the test ends.
@@ -81,6 +83,14 @@ func checkDense(t testing.TB, db *pgtest.DB, n int64) {
 	if got.Count != n || got.Highest != n || got.Broken != 0 {
 		t.Fatalf("the log holds %d events up to position %d with %d broken streams; want %d dense ones",
 			got.Count, got.Highest, got.Broken, n)
+	}
+}
+
+// migrate brings a server's own database to the schema.
+func migrate(t testing.TB, db *sqlx.DB) {
+	t.Helper()
+	if _, err := migrations.Up(t.Context(), db.DB); err != nil {
+		t.Fatal(err)
 	}
 }
 
