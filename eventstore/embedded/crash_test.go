@@ -1,9 +1,12 @@
 package embedded
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -77,26 +80,69 @@ func TestServerLeftBehindIsTakenOver(t *testing.T) {
 	}
 }
 
-// The owner dies while initdb runs: nothing may look like data, nothing may stay.
+// The owner dies while initdb runs: that ends, nothing may look like data, and nothing may stay.
 func TestOwnerKilledInInitdb(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	o := launchOwner(t, dir)
-	unfinished := func() []string {
-		m, _ := filepath.Glob(filepath.Join(dir, initPrefix+"*", "PG_VERSION"))
-		return m
+	bin, fifo := blockedInitdb(t)
+	o := launchOwner(t, dir, envOwnerBin+"="+bin)
+	pipe, err := os.Open(fifo) // waits for the other side
+	if err != nil {
+		t.Fatal(err)
 	}
-	eventually(t, "initdb begins", func() bool { return len(unfinished()) > 0 })
+	defer pipe.Close()
+	initdb := bufio.NewReader(pipe)
+	if line, err := initdb.ReadString('\n'); err != nil || line != "begun\n" {
+		t.Fatalf("initdb says %q, %v", line, err)
+	}
 	kill(t, o.cmd.Process.Pid, syscall.SIGKILL)
 	o.cmd.Wait()
-	if _, err := os.Stat(filepath.Join(dir, "pgdata")); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("initdb was over too soon for this test: %v", err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := initdb.ReadByte()
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err != io.EOF {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("initdb outlives its owner")
 	}
-	s := start(t, Config{DataDir: dir})
-	commitRow(t, s.DSN())
+	if _, err := os.Stat(filepath.Join(dir, "pgdata")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("unfinished data under the final name: %v", err)
+	}
+	commitRow(t, start(t, Config{DataDir: dir}).DSN())
 	if left, _ := filepath.Glob(filepath.Join(dir, initPrefix+"*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// blockedInitdb makes an installation whose initdb begins and never ends. It
+// holds a named pipe open, whose reader sees it end.
+func blockedInitdb(t *testing.T) (bin, fifo string) {
+	t.Helper()
+	real, major, err := Find(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin = dataDir(t)
+	fifo = filepath.Join(bin, "alive")
+	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(fifo, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec 3>%s\necho %d >\"$2/PG_VERSION\"\necho begun >&3\nwhile :; do sleep 0.01; done\n", fifo, major)
+	if err := os.WriteFile(filepath.Join(bin, "initdb"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(real, "postgres"), filepath.Join(bin, "postgres")); err != nil {
+		t.Fatal(err)
+	}
+	return bin, fifo
 }
 
 func TestLeftoverOfAKilledInitdbIsRemoved(t *testing.T) {
@@ -277,6 +323,11 @@ func TestStaleLockFile(t *testing.T) {
 func TestInterruptLeavesTheServerAlone(t *testing.T) {
 	t.Parallel()
 	o := startOwner(t, dataDir(t))
+	for name, pid := range map[string]int{"server": o.Pid, "guard": o.Guard} {
+		if group, err := syscall.Getpgid(pid); err != nil || group == o.cmd.Process.Pid {
+			t.Errorf("the %s is in the application's process group %d, %v", name, group, err)
+		}
+	}
 	kill(t, -o.cmd.Process.Pid, syscall.SIGINT)
 	line, err := o.lines.ReadString('\n')
 	if err != nil || line != "\"serving\"\n" {

@@ -18,8 +18,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// envOwner makes the test binary an owner of a server on the data directory it names.
-const envOwner = "ANNALS_EMBEDDED_TEST_OWNER"
+const (
+	// envOwner makes the test binary an owner of a server on the data directory it names.
+	envOwner = "ANNALS_EMBEDDED_TEST_OWNER"
+	// envOwnerBin is that server's BinDir.
+	envOwnerBin = "ANNALS_EMBEDDED_TEST_BIN"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envOwner); dir != "" {
@@ -45,7 +49,7 @@ func ownServer(dir string) error {
 	ctx := context.Background()
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
-	s, err := Start(ctx, Config{DataDir: dir})
+	s, err := Start(ctx, Config{DataDir: dir, BinDir: os.Getenv(envOwnerBin)})
 	if err != nil {
 		return err
 	}
@@ -95,10 +99,10 @@ func startOwner(t *testing.T, dir string) *owner {
 	return o
 }
 
-func launchOwner(t *testing.T, dir string) *owner {
+func launchOwner(t *testing.T, dir string, env ...string) *owner {
 	t.Helper()
 	o := &owner{cmd: exec.Command(os.Args[0])}
-	o.cmd.Env = append(os.Environ(), envOwner+"="+dir)
+	o.cmd.Env = append(append(os.Environ(), envOwner+"="+dir), env...)
 	o.cmd.Stderr = os.Stderr
 	o.cmd.SysProcAttr = ownGroup()
 	var err error

@@ -115,6 +115,14 @@ func TestEnvironmentIsClean(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
+	out, err := command("env").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "PATH=" + os.Getenv("PATH") + "\nLC_ALL=C\nTZ=UTC\n"
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Error(diff)
+	}
 	db := connect(t, start(t, Config{Throwaway: true}).DSN())
 	if got := text(t, db, `SHOW TimeZone`); got != "UTC" {
 		t.Errorf("TimeZone %q", got)
