@@ -42,10 +42,13 @@ func serveList[Row, View any](
 	return writeJSON(w, r, http.StatusOK, page)
 }
 
+// versioned is what has an ETag.
+type versioned interface{ version() int64 }
+
 // serveOne answers with one resource of a read model, whose id is in the path.
-func serveOne[Row, View any](
-	s *server, w http.ResponseWriter, r *request, model, what string, view func(Row) (View, int64),
-	query func(ctx context.Context, id domain.ID) (Row, int64, error),
+func serveOne[Row any, View versioned](
+	s *server, w http.ResponseWriter, r *request, model, what string, view func(Row) View,
+	query func(ctx context.Context, client string, id domain.ID) (Row, int64, error),
 ) error {
 	id, err := r.resource("id", what)
 	if err != nil {
@@ -53,15 +56,15 @@ func serveOne[Row, View any](
 	}
 	var row Row
 	err = s.read(w, r, model, func(ctx context.Context) (position int64, err error) {
-		row, position, err = query(ctx, id)
+		row, position, err = query(ctx, r.who.Client, id)
 		return position, err
 	})
 	if err != nil {
 		return err
 	}
-	shown, version := view(row)
-	w.Header().Set("Etag", etag(version))
-	if noneMatch(r.Header["If-None-Match"], version) {
+	shown := view(row)
+	w.Header().Set("Etag", etag(shown.version()))
+	if noneMatch(r.Header["If-None-Match"], shown.version()) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

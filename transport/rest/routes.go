@@ -9,6 +9,7 @@ import (
 func (s *server) endpoints() []*endpoint {
 	return slices.Concat(
 		s.commerceCommands(),
+		s.commerceQueries(),
 		s.eventEndpoints(),
 		s.auditEndpoints(),
 		s.projectionEndpoints(),

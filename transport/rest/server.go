@@ -25,6 +25,9 @@ type Config struct {
 	States        eventstore.StateReader
 	Events        Events
 	Growth        Growth
+	Products      Products
+	Carts         Carts
+	Orders        Orders
 	AuditLog      AuditLog
 	Projections   Projections
 	Rebuilds      Rebuilds

@@ -77,12 +77,7 @@ type orderView struct {
 func (s *server) represent(at eventstore.StateAt) (any, error) {
 	switch state := at.State.(type) {
 	case product.State:
-		return productView{
-			ID: at.ID, SKU: state.SKU, Name: state.Name, Price: state.Price, Currency: state.Currency,
-			Stock:  stockView{Available: state.Available, Reserved: state.Reserved, OnHand: state.OnHand()},
-			Status: string(state.Status), Version: at.Version,
-			CreatedAt: timestamp(at.CreatedAt), UpdatedAt: timestamp(at.UpdatedAt),
-		}, nil
+		return productOf(at, state), nil
 	case cart.State:
 		return cartOf(at, state), nil
 	case order.State:
@@ -91,6 +86,15 @@ func (s *server) represent(at eventstore.StateAt) (any, error) {
 		return nil, fmt.Errorf("%s %s has no state", at.AggregateType, at.ID)
 	default:
 		return state, nil
+	}
+}
+
+func productOf(at eventstore.StateAt, state product.State) productView {
+	return productView{
+		ID: at.ID, SKU: state.SKU, Name: state.Name, Price: state.Price, Currency: state.Currency,
+		Stock:  stockView{Available: state.Available, Reserved: state.Reserved, OnHand: state.OnHand()},
+		Status: string(state.Status), Version: at.Version,
+		CreatedAt: timestamp(at.CreatedAt), UpdatedAt: timestamp(at.UpdatedAt),
 	}
 }
 
@@ -125,3 +129,7 @@ func orderOf(at eventstore.StateAt, state order.State) orderView {
 	}
 	return view
 }
+
+func (v productView) version() int64 { return v.Version }
+func (v cartView) version() int64    { return v.Version }
+func (v orderView) version() int64   { return v.Version }

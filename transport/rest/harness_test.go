@@ -1,0 +1,261 @@
+package rest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"annals/domain"
+	"annals/domain/commerce"
+	"annals/domain/operations"
+	"annals/eventstore"
+	"annals/eventstore/pgtest"
+	"annals/projections"
+	"annals/projections/replay"
+	"annals/transport/rest"
+)
+
+// bench is a whole server over a database of its own.
+type bench struct {
+	t      *testing.T
+	url    string
+	store  *eventstore.Store
+	group  *projections.Group
+	db     *pgtest.DB
+	log    *logBuffer
+	config rest.Config
+}
+
+// logBuffer keeps what the server logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newServer wires everything as the program does: event store, subscribers, read models. change may replace parts of the
+// configuration.
+func newServer(t *testing.T, change ...func(*bench)) *bench {
+	t.Helper()
+	b := &bench{t: t, db: pgtest.New(t), log: &logBuffer{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	registry, err := domain.NewRegistry(append(commerce.Definitions(), operations.Definitions()...)...)
+	check(t, err)
+	projectors := readModels()
+	var specs []projections.Spec
+	for _, p := range projectors {
+		specs = append(specs, p.Spec())
+	}
+	check(t, projections.EnsureSchemas(ctx, b.db.DB, specs...))
+	b.store, err = eventstore.Open(ctx, eventstore.Config{DSN: b.db.DSN, Registry: registry, CommandConns: 4, QueryConns: 4})
+	check(t, err)
+	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
+	subscribers := pool(t, b.db.DSN, eventstore.RoleApp, 6)
+	b.group, err = projections.New(projections.Config{
+		DB: subscribers, Registry: registry, Waker: b.store.Sequencer.Signal(), ListenDSN: b.db.DSN, Logger: logger,
+	}, projectors...)
+	check(t, err)
+	done := make(chan error, 1)
+	go func() { done <- b.group.Run(ctx) }()
+	rebuilds := replay.NewManager(ctx, replay.Deps{
+		DB: pool(t, b.db.DSN, eventstore.RoleOwner, 3).DB, Registry: registry, Logger: logger,
+	}, projectors, replay.Options{})
+	t.Cleanup(func() { cancel(); rebuilds.Wait(); check(t, b.group.Close()); check(t, <-done) })
+	b.config = rest.Config{
+		Authenticator: rest.Open{}, Commands: b.store.Runner, States: b.store.States, Events: b.store.Reader,
+		Growth:      b.store.Sequencer.Signal(),
+		Projections: b.group, Rebuilds: rebuilds, Applied: b.group, Readiness: ready{},
+		Metrics: prometheus.NewRegistry(), Log: logger, SynchronousWait: 20 * time.Second,
+	}
+	queries(&b.config, b.store.Tenants)
+	for _, f := range change {
+		f(b)
+	}
+	b.serve(ctx)
+	return b
+}
+
+func (b *bench) serve(ctx context.Context) {
+	b.t.Helper()
+	handler, err := rest.New(ctx, b.config)
+	check(b.t, err)
+	server := httptest.NewServer(handler)
+	b.t.Cleanup(server.Close)
+	b.url = server.URL
+}
+
+func pool(t *testing.T, dsn string, role eventstore.Role, size int) *sqlx.DB {
+	t.Helper()
+	db, err := eventstore.OpenDB(dsn, role, size, "test")
+	check(t, err)
+	t.Cleanup(func() { check(t, db.Close()) })
+	return db
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ready is a server with everything in order.
+type ready struct{}
+
+func (ready) Check(context.Context) []rest.Check {
+	return []rest.Check{{Name: "database", Ready: true, Detail: "reachable"}}
+}
+
+// reply is an answer that was read to its end.
+type reply struct {
+	t       testing.TB
+	request string
+	status  int
+	header  http.Header
+	body    []byte
+}
+
+// send sends a request. headers are "Name: value"; a body that isn't empty is JSON unless they say otherwise.
+func (b *bench) send(method, path, body string, headers ...string) *reply {
+	b.t.Helper()
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	r, err := http.NewRequest(method, b.url+path, content)
+	check(b.t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if value == "-" {
+			r.Header.Del(name)
+			continue
+		}
+		if name == "Content-Type" {
+			r.Header.Set(name, value)
+			continue
+		}
+		r.Header.Add(name, value)
+	}
+	return b.do(r)
+}
+
+func (b *bench) do(r *http.Request) *reply {
+	b.t.Helper()
+	response, err := http.DefaultTransport.RoundTrip(r)
+	check(b.t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	check(b.t, err)
+	return &reply{
+		t: b.t, request: r.Method + " " + r.URL.RequestURI(), status: response.StatusCode, header: response.Header, body: body,
+	}
+}
+
+// is requires a status.
+func (r *reply) is(status int) *reply {
+	r.t.Helper()
+	if r.status != status {
+		r.t.Fatalf("%s: status %d, want %d: %s", r.request, r.status, status, r.body)
+	}
+	return r
+}
+
+// problem requires a problem of a type, well-formed.
+func (r *reply) problem(status int, slug string) map[string]any {
+	r.t.Helper()
+	r.is(status)
+	p := r.json()
+	if p["type"] != "/problems/"+slug || p["status"] != float64(status) || p["request_id"] != r.header.Get("X-Request-Id") ||
+		p["title"] == "" || p["detail"] == "" || r.header.Get("Content-Type") != "application/problem+json" {
+		r.t.Fatalf("%s: not a problem %s: %s", r.request, slug, r.body)
+	}
+	return p
+}
+
+func (r *reply) json() map[string]any {
+	r.t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(r.body, &v); err != nil {
+		r.t.Fatalf("%s: %v: %s", r.request, err, r.body)
+	}
+	return v
+}
+
+func (r *reply) text(member string) string {
+	r.t.Helper()
+	s, ok := r.json()[member].(string)
+	if !ok {
+		r.t.Fatalf("%s: no text %s: %s", r.request, member, r.body)
+	}
+	return s
+}
+
+func (r *reply) number(member string) int64 {
+	r.t.Helper()
+	n, ok := r.json()[member].(float64)
+	if !ok {
+		r.t.Fatalf("%s: no number %s: %s", r.request, member, r.body)
+	}
+	return int64(n)
+}
+
+// head gives the log's last position.
+func (b *bench) head() int64 {
+	b.t.Helper()
+	head, err := b.store.Reader.Head(context.Background())
+	check(b.t, err)
+	return head
+}
+
+// product registers a product with stock and gives its id.
+func (b *bench) product(sku string, stock int) string {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"sku":%q,"name":%q,"price":"9.99","stock":%d}`, sku, "Product "+sku, stock)
+	return b.send("POST", "/v1/products", body).is(201).text("id")
+}
+
+// cart creates a cart with pieces of a product and gives its id.
+func (b *bench) cart(product string, quantity int) string {
+	b.t.Helper()
+	id := b.send("POST", "/v1/carts", `{"customer_id":"c-1"}`).is(201).text("id")
+	if quantity > 0 {
+		b.send("POST", "/v1/carts/"+id+"/items", fmt.Sprintf(`{"product_id":%q,"quantity":%d}`, product, quantity)).is(200)
+	}
+	return id
+}
+
+const address = `{"shipping_address":{"street_line_1":"1 Main St","city":"Springfield","postal_code":"62701","country":"US"}}`
+
+// order submits a cart with pieces of a product and gives the order's id.
+func (b *bench) order(product string, quantity int) string {
+	b.t.Helper()
+	return b.send("POST", "/v1/carts/"+b.cart(product, quantity)+"/submit", address).is(200).text("order_id")
+}
