@@ -17,6 +17,7 @@ import (
 type Reader struct {
 	tenants *Tenants
 	log     *sqlx.DB // for what belongs to no client: the head, and the time at a position
+	observe func(head int64)
 }
 
 // NewReader makes a reader of tenant data over tenants, and of the log's head over a pool that sees every position.
@@ -49,6 +50,9 @@ func (r *Reader) Head(ctx context.Context) (int64, error) {
 	err := r.log.QueryRowxContext(ctx, `SELECT coalesce(max(position), 0) FROM annals.events`).Scan(&head)
 	if err != nil {
 		return 0, fmt.Errorf("read the head of the log: %w", unavailable(err))
+	}
+	if r.observe != nil {
+		r.observe(head) // what was shown to a reader must not be written anew
 	}
 	return head, nil
 }

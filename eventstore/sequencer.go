@@ -30,6 +30,9 @@ type SequencerConfig struct {
 	Timeout time.Duration
 	// StatementTimeout and LockTimeout are the session's; 0: 5 s and 2 s.
 	StatementTimeout, LockTimeout time.Duration
+	// OnReconnect is called when a lost connection was replaced, before anything is sent on the new one: the database may
+	// be another one now, and what was read before may not be true of it. It must not block. nil: nothing.
+	OnReconnect func()
 	// Dial replaces the way to the database, for tests; nil: the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

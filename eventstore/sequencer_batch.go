@@ -360,6 +360,9 @@ func (s *Sequencer) reconnect() bool {
 	}
 	s.adopt(l)
 	s.lost = backend{}
+	if f := s.cfg.OnReconnect; f != nil {
+		f()
+	}
 	s.log.Info("the sequencer is connected again", "backend", l.backend.pid)
 	return true
 }

@@ -73,16 +73,24 @@ func Open(ctx context.Context, config Config) (_ *Store, err error) {
 			return nil, unavailable(err)
 		}
 	}
+	s.States = NewStates(s.Commands, config.Registry, config.Logger, config.Cache)
+	reconnected := config.Sequencer.OnReconnect
+	config.Sequencer.OnReconnect = func() {
+		s.States.Forget()
+		if reconnected != nil {
+			reconnected()
+		}
+	}
 	if s.Sequencer, err = OpenSequencer(ctx, config.Sequencer); err != nil {
 		return nil, err
 	}
-	s.States = NewStates(s.Commands, config.Registry, config.Logger, config.Cache)
 	s.Runner = NewCommandRunner(RunnerConfig{
 		Log: s.Commands, States: s.States, Registry: config.Registry, Appender: s.Sequencer,
 		Clock: config.Clock, NewID: config.NewID, OnAppended: config.OnAppended,
 	})
 	s.Tenants = NewTenants(s.Queries)
 	s.Reader = NewReader(s.Tenants, s.Commands)
+	s.Reader.observe = s.Sequencer.Observe
 	return s, nil
 }
 
