@@ -176,8 +176,9 @@ func (e *NewEvent) check() error {
 	if err := checkText("the aggregate type", e.AggregateType, maxTypeBytes, true); err != nil {
 		return err
 	}
-	for _, text := range [...]string{e.ActorID, e.CorrelationID, e.CausationID, e.RequestID} {
-		if err := checkText("a text of event "+e.EventType, text, maxTextBytes, false); err != nil {
+	for i, text := range [...]string{e.ActorID, e.CorrelationID, e.CausationID, e.RequestID} {
+		what := [...]string{"the actor", "the correlation id", "the causation id", "the request id"}[i]
+		if err := checkText(what, text, maxTextBytes, false); err != nil {
 			return err
 		}
 	}

@@ -135,22 +135,23 @@ func (c *jsonChecker) text() error {
 	for i < len(b) {
 		ch := b[i]
 		i++
-		if ch == '"' {
+		if ch > '\\' || ch > '"' && ch < '\\' { // nearly always
+			continue
+		}
+		switch {
+		case ch == '"':
 			c.i = i
 			return nil
-		}
-		if ch < 0x20 {
-			if ch == 0 {
-				return errJSONNUL
-			}
-			return errJSONSyntax
-		}
-		if ch == '\\' {
+		case ch == '\\':
 			c.i = i
 			if err := c.escape(); err != nil {
 				return err
 			}
 			i = c.i
+		case ch == 0:
+			return errJSONNUL
+		case ch < 0x20:
+			return errJSONSyntax
 		}
 	}
 	return errJSONSyntax
