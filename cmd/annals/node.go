@@ -18,16 +18,18 @@ import (
 	"annals/migrations"
 	"annals/projections"
 	"annals/projections/auditlog"
+	"annals/projections/carts"
+	"annals/projections/orders"
+	"annals/projections/products"
 	"annals/projections/replay"
 	"annals/transport/rest"
 )
 
 // Sizes of the pools beside those of the event store. Each has work that must not wait for the others'.
 const (
-	ownerConns      = 2 // migrations and the tables of read models, at start
+	ownerConns      = 5 // migrations, the tables of read models, rebuilds
 	projectionConns = 8
 	policyConns     = 3
-	rebuildConns    = 5
 )
 
 // node is one running Annals: the event store, the subscribers and the REST handler over one database.
@@ -58,10 +60,17 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 		}
 	}()
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := n.migrate(ctx, cfg); err != nil {
+	owner, err := n.pool(eventstore.RoleOwner, ownerConns, "owner")
+	if err != nil {
+		return n, err
+	}
+	if err := n.migrate(ctx, owner); err != nil {
 		return n, err
 	}
 	if err := n.open(ctx, cfg, "annals"); err != nil {
+		return n, err
+	}
+	if err := projections.EnsureSchemas(ctx, owner, n.group.Specs()...); err != nil {
 		return n, err
 	}
 	if err := n.checkIncarnation(ctx); err != nil {
@@ -70,10 +79,6 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.runGroup(ctx)
 	rebuildCtx, stopRebuilds := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopRebuilds = stopRebuilds
-	owner, err := n.pool(eventstore.RoleOwner, rebuildConns, "rebuilds")
-	if err != nil {
-		return n, err
-	}
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(rebuildCtx, deps, readModels(), replay.Options{})
 	return n, n.newHandler(ctx, cfg)
@@ -106,13 +111,8 @@ func (n *node) pool(role eventstore.Role, size int, name string) (*sqlx.DB, erro
 	return db, nil
 }
 
-// migrate brings the schema and the tables of the read models up to this program.
-func (n *node) migrate(ctx context.Context, cfg *serveConfig) error {
-	owner, err := n.pool(eventstore.RoleOwner, ownerConns, "migrations")
-	if err != nil {
-		return err
-	}
-	defer owner.Close()
+// migrate brings the schema up to this program.
+func (n *node) migrate(ctx context.Context, owner *sqlx.DB) error {
 	if err := owner.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
@@ -123,7 +123,7 @@ func (n *node) migrate(ctx context.Context, cfg *serveConfig) error {
 	if len(applied) > 0 {
 		n.logger.Info("migrated the database", "applied", len(applied))
 	}
-	return projections.EnsureSchemas(ctx, owner, n.specs(cfg)...)
+	return nil
 }
 
 func (n *node) newGroup(cfg *serveConfig) error {
@@ -177,6 +177,7 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 	answerCtx, stopAnswers := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopAnswers = stopAnswers
 	handler, err := rest.New(answerCtx, rest.Config{
+		Products: products.NewQueries(n.store.Tenants), Carts: carts.NewQueries(n.store.Tenants), Orders: orders.NewQueries(n.store.Tenants),
 		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(n.store.Tenants),

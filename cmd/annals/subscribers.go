@@ -13,7 +13,7 @@ import (
 	"annals/projections/auditlog"
 	"annals/projections/carts"
 	"annals/projections/orders"
-	//	"annals/projections/policies"
+	"annals/projections/policies"
 	"annals/projections/products"
 )
 
@@ -39,20 +39,11 @@ func readModels() []projections.Projector {
 // timers lists the policies that time drives.
 func (n *node) timers(cfg *serveConfig) []projections.Timer {
 	return []projections.Timer{
-		//		policies.NewCartExpiry(n.store.Runner, n.store.Commands, cfg.cartLifetime, cfg.cartSweep),
+		policies.NewCartExpiry(policies.CartExpiryConfig{
+			Carts: carts.NewQueries(n.store.Tenants), Commands: n.store.Runner, Head: n.store.Reader.Head,
+			WaitFor: n.group.WaitFor, Lifetime: cfg.cartLifetime, Every: cfg.cartSweep, Logger: n.logger,
+		}),
 	}
-}
-
-// specs lists every subscriber.
-func (n *node) specs(cfg *serveConfig) []projections.Spec {
-	var specs []projections.Spec
-	for _, p := range readModels() {
-		specs = append(specs, p.Spec())
-	}
-	for _, t := range n.timers(cfg) {
-		specs = append(specs, t.Spec())
-	}
-	return specs
 }
 
 // systemCommand is a command of the system itself, under its reserved client.
