@@ -185,7 +185,9 @@ func TestRefusals(t *testing.T) {
 	b.send("POST", "/v1/orders/"+shipped+"/ship", `{}`).is(200)
 	closed := b.cart(f.product, 1)
 	b.send("POST", "/v1/carts/"+closed+"/submit", address).is(200)
-	item := func(product string, quantity int) string { return fmt.Sprintf(`{"product_id":%q,"quantity":%d}`, product, quantity) }
+	item := func(product string, quantity int) string {
+		return fmt.Sprintf(`{"product_id":%q,"quantity":%d}`, product, quantity)
+	}
 	tests := map[string]struct {
 		method, path, body string
 		status             int
@@ -271,7 +273,9 @@ func TestMediaTypes(t *testing.T) {
 		"accept HTML":     {goodProduct, []string{"Accept: text/html"}, 406, "not-acceptable"},
 		"accept nonsense": {goodProduct, []string{"Accept: nonsense"}, 406, "not-acceptable"},
 	} {
-		t.Run(name, func(t *testing.T) { b.send("POST", "/v1/products", test.body, test.headers...).problem(test.status, test.slug) })
+		t.Run(name, func(t *testing.T) {
+			b.send("POST", "/v1/products", test.body, test.headers...).problem(test.status, test.slug)
+		})
 	}
 	for _, path := range []string{"/v1/events", "/v1/audit-log", "/v1/products", "/healthz", "/docs", "/openapi.yaml"} {
 		b.send("GET", path, "", "Accept: image/png").problem(406, "not-acceptable")

@@ -60,13 +60,18 @@ func (l *logBuffer) String() string {
 // configuration.
 func newServer(t *testing.T, change ...func(*bench)) *bench {
 	t.Helper()
+	return newServerOf(t, readModels(), change...)
+}
+
+// newServerOf is newServer with read models of the test's own.
+func newServerOf(t *testing.T, projectors []projections.Projector, change ...func(*bench)) *bench {
+	t.Helper()
 	b := &bench{t: t, db: pgtest.New(t), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	registry, err := domain.NewRegistry(append(commerce.Definitions(), operations.Definitions()...)...)
 	check(t, err)
-	projectors := readModels()
 	var specs []projections.Spec
 	for _, p := range projectors {
 		specs = append(specs, p.Spec())
@@ -85,7 +90,17 @@ func newServer(t *testing.T, change ...func(*bench)) *bench {
 	rebuilds := replay.NewManager(ctx, replay.Deps{
 		DB: pool(t, b.db.DSN, eventstore.RoleOwner, 3).DB, Registry: registry, Logger: logger,
 	}, projectors, replay.Options{})
-	t.Cleanup(func() { cancel(); rebuilds.Wait(); check(t, b.group.Close()); check(t, <-done) })
+	t.Cleanup(func() {
+		select {
+		case err := <-done:
+			t.Errorf("the subscribers stopped: %v", err)
+		default:
+			cancel()
+			<-done // a short test may end while the group still starts, which is an error then
+		}
+		rebuilds.Wait()
+		check(t, b.group.Close())
+	})
 	b.config = rest.Config{
 		Authenticator: rest.Open{}, Commands: b.store.Runner, States: b.store.States, Events: b.store.Reader,
 		Growth:      b.store.Sequencer.Signal(),

@@ -1,0 +1,391 @@
+package rest_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"annals/domain"
+	"annals/eventstore"
+	"annals/projections"
+	"annals/projections/products"
+	"annals/transport/rest"
+)
+
+// at asks for a read model that has applied the log as it is now.
+func (b *bench) at() string { return fmt.Sprintf("Annals-Min-Position: %d", b.head()) }
+
+func items(r *reply) []map[string]any {
+	r.t.Helper()
+	var list []map[string]any
+	for _, item := range r.is(200).json()["items"].([]any) {
+		list = append(list, item.(map[string]any))
+	}
+	return list
+}
+
+func TestResourcesAreShownAlikeEverywhere(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	f := fill(b)
+	b.send("PATCH", "/v1/products/"+f.product, `{"price":"12.5"}`).is(200)
+	b.send("POST", "/v1/orders/"+f.order+"/ship", `{"tracking_reference":"T-1"}`).is(200)
+	empty := b.cart("", 0)
+	members := map[string][]string{
+		"product": {"id", "sku", "name", "price", "currency", "stock", "status", "version", "created_at", "updated_at"},
+		"cart": {"id", "customer_id", "status", "currency", "items", "total", "item_count", "order_id", "version", "created_at",
+			"updated_at"},
+		"order": {"id", "cart_id", "customer_id", "status", "lines", "total", "currency", "shipping_address",
+			"cancellation_reason", "tracking_reference", "version", "created_at", "updated_at"},
+	}
+	for _, resource := range []struct{ kind, path, id string }{
+		{"product", "/v1/products/", f.product}, {"cart", "/v1/carts/", f.cart}, {"cart", "/v1/carts/", empty},
+		{"order", "/v1/orders/", f.order},
+	} {
+		shown := b.send("GET", resource.path+resource.id, "", b.at()).is(200)
+		wantMembers(t, shown.json(), members[resource.kind]...)
+		if got := shown.header.Get("ETag"); got != fmt.Sprintf("%q", strconv.FormatInt(shown.number("version"), 10)) {
+			t.Errorf("ETag %s", got)
+		}
+		if at, err := strconv.ParseInt(shown.header.Get("Annals-Position"), 10, 64); err != nil || at < b.head() {
+			t.Errorf("Annals-Position %s", shown.header.Get("Annals-Position"))
+		}
+		state := b.send("GET", "/v1/streams/"+resource.kind+"/"+resource.id+"/state", "").is(200)
+		if diff := cmp.Diff(shown.json(), state.json()["state"]); diff != "" {
+			t.Errorf("%s as a state: %s", resource.kind, diff)
+		}
+		if state.number("version") != shown.number("version") || state.number("as_of_position") < 1 {
+			t.Errorf("%s", state.body)
+		}
+	}
+	order := b.send("GET", "/v1/orders/"+f.order, "", b.at()).json()
+	if order["status"] != "shipped" || order["tracking_reference"] != "T-1" || order["cancellation_reason"] != nil ||
+		order["shipping_address"].(map[string]any)["street_line_2"] != nil {
+		t.Errorf("%v", order)
+	}
+	if cart := b.send("GET", "/v1/carts/"+empty, "", b.at()).json(); cart["currency"] != nil || cart["total"] != "0.00" ||
+		len(cart["items"].([]any)) != 0 || cart["order_id"] != nil {
+		t.Errorf("%v", cart)
+	}
+}
+
+func TestStatesAsTheyWere(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	id := b.product("A", 5)
+	b.send("PATCH", "/v1/products/"+id, `{"price":"2"}`).is(200)
+	path := "/v1/streams/product/" + id + "/state"
+	first := b.send("GET", path+"?at_version=1", "").is(200)
+	if first.json()["state"].(map[string]any)["price"] != "9.99" || first.number("version") != 1 || first.number("as_of_position") != 1 {
+		t.Errorf("%s", first.body)
+	}
+	created := first.json()["state"].(map[string]any)["created_at"].(string)
+	if then := b.send("GET", path+"?at="+created, "").is(200); then.number("version") != 1 {
+		t.Errorf("%s", then.body)
+	}
+	if now := b.send("GET", path+"?at=2126-01-01T00:00:00Z", "").is(200); now.number("version") != 2 {
+		t.Errorf("%s", now.body)
+	}
+}
+
+func TestListsArePages(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	var ids []string
+	for i := range 7 {
+		ids = append(ids, b.product(fmt.Sprintf("S-%d", i), 10))
+	}
+	b.send("DELETE", "/v1/products/"+ids[3], "").is(200)
+	b.send("POST", "/v1/products", `{"sku":"S-0","name":"theirs","price":"1"}`, "Annals-Client: other").is(201)
+	var orders []string
+	for i := range 3 {
+		orders = append(orders, b.order(ids[i], 1))
+	}
+	b.send("POST", "/v1/orders/"+orders[1]+"/cancel", `{}`).is(200)
+	for name, test := range map[string]struct {
+		path string
+		want []string
+	}{
+		"active":         {"/v1/products?", []string{ids[0], ids[1], ids[2], ids[4], ids[5], ids[6]}},
+		"all":            {"/v1/products?include=discontinued&", ids},
+		"sku":            {"/v1/products?sku=S-4&", ids[4:5]},
+		"discontinued":   {"/v1/products?sku=S-3&", nil},
+		"text":           {"/v1/products?q=product+s-&", []string{ids[0], ids[1], ids[2], ids[4], ids[5], ids[6]}},
+		"orders":         {"/v1/orders?", orders},
+		"status":         {"/v1/orders?status=created&", []string{orders[0], orders[2]}},
+		"customer":       {"/v1/orders?customer_id=c-1&", orders},
+		"other customer": {"/v1/orders?customer_id=c-2&", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			next := ""
+			for limit := 1; ; limit++ { // the limit may change from page to page
+				page := b.send("GET", fmt.Sprintf("%slimit=%d%s", test.path, limit, next), "", b.at())
+				for _, item := range items(page) {
+					got = append(got, item["id"].(string))
+				}
+				if len(items(page)) > limit {
+					t.Fatalf("%d items", len(items(page)))
+				}
+				cursor, more := page.json()["next_cursor"].(string)
+				if !more {
+					break
+				}
+				next = "&cursor=" + cursor
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	cursor := b.send("GET", "/v1/products?limit=2", "", b.at()).text("next_cursor")
+	b.send("GET", "/v1/products?limit=2&include=discontinued&cursor="+cursor, "").problem(400, "malformed-request")
+	b.send("GET", "/v1/products?limit=2&q=x&cursor="+cursor, "").problem(400, "malformed-request")
+	b.send("GET", "/v1/orders?limit=2&cursor="+cursor, "").problem(400, "malformed-request")
+	b.send("GET", "/v1/products?limit=2&cursor="+cursor, "", "Annals-Client: other").problem(400, "malformed-request")
+	b.send("GET", "/v1/products", "", "Annals-Client: *").problem(403, "forbidden")
+	b.send("GET", "/v1/orders/"+orders[0], "", "Annals-Client: *").problem(403, "forbidden")
+}
+
+func TestConditionalGet(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	id := b.product("A", 1)
+	same := b.send("GET", "/v1/products/"+id, "", b.at(), `If-None-Match: "1"`).is(304)
+	if len(same.body) != 0 || same.header.Get("ETag") != `"1"` {
+		t.Errorf("%v %q", same.header, same.body)
+	}
+	b.send("GET", "/v1/products/"+id, "", b.at(), `If-None-Match: "2"`).is(200)
+}
+
+// behind is a set of subscribers that never get any further.
+type behind struct{ rest.Applied }
+
+func (behind) WaitFor(ctx context.Context, _ string, _ int64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// stale is a read model that stands at a position.
+type stale struct {
+	rest.Products
+	position int64
+}
+
+func (s stale) Get(context.Context, string, domain.ID) (products.Product, int64, error) {
+	return products.Product{}, s.position, domain.NotFound("product", domain.ID{})
+}
+
+func (s stale) List(context.Context, string, products.Filter, int64, int) (projections.List[products.Product], error) {
+	return projections.List[products.Product]{Position: s.position}, nil
+}
+
+func TestReadModelThatIsBehind(t *testing.T) {
+	t.Parallel()
+	b := newServer(t, func(b *bench) {
+		b.config.Applied, b.config.Products = behind{b.config.Applied}, stale{b.config.Products, 3}
+	})
+	for name, test := range map[string]struct {
+		path, min, prefer string
+		status            int
+	}{
+		"behind":       {"/v1/products", "4", "wait=0", 503},
+		"one behind":   {"/v1/products/018f5c1e-7d8a-7c33-8a51-3b9f0c2d4e6f", "4", "wait=0", 503},
+		"there":        {"/v1/products", "3", "wait=0", 200},
+		"not found":    {"/v1/products/018f5c1e-7d8a-7c33-8a51-3b9f0c2d4e6f", "3", "wait=0", 404},
+		"default wait": {"/v1/products", "4", "x=1", 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := b.send("GET", test.path, "", "Annals-Min-Position: "+test.min, "Prefer: "+test.prefer).is(test.status)
+			if test.status == 503 && (r.problem(503, "read-model-behind") == nil || r.header.Get("Retry-After") == "") {
+				t.Error(r.header)
+			}
+			if test.status == 200 && (r.header.Get("Annals-Position") != "3" || r.header.Get("Preference-Applied") != "wait=0") {
+				t.Error(r.header)
+			}
+		})
+	}
+	// Without a position nothing is waited for, not even after a command, for longer than a moment.
+	b.send("POST", "/v1/carts", `{}`).is(201)
+	b.send("GET", "/v1/products", "").is(200)
+	for _, path := range []string{"/v1/events", "/v1/events/1", "/v1/projections"} {
+		b.send("GET", path, "", "Annals-Min-Position: 99", "Prefer: wait=0").problem(503, "read-model-behind")
+	}
+}
+
+// A GET that waits for a position gets it as soon as it is written.
+func TestLogIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	answered := make(chan *reply)
+	go func() {
+		answered <- b.send("GET", "/v1/events?after=0", "", "Annals-Min-Position: 1", "Prefer: wait=30")
+	}()
+	b.send("POST", "/v1/carts", `{}`).is(201)
+	if got := items(<-answered); len(got) != 1 {
+		t.Error(got)
+	}
+}
+
+// A GET right after a command shows its effect without asking to.
+func TestOwnCommandIsSeen(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	for i := range 10 {
+		id := b.product(fmt.Sprintf("S-%d", i), 1)
+		b.send("GET", "/v1/products/"+id, "", b.at()).is(200)
+	}
+}
+
+func TestEventsAsPages(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	id := b.product("A", 5)
+	b.send("PATCH", "/v1/products/"+id, `{"name":"B","price":"2"}`, "Annals-Actor: jane").is(200)
+	b.send("POST", "/v1/carts", `{}`, "Annals-Client: other").is(201)
+	first := b.send("GET", "/v1/events?limit=2", "").is(200)
+	if len(items(first)) != 2 || first.number("next_after") != 2 || first.number("head") != 4 {
+		t.Errorf("%s", first.body)
+	}
+	rest := b.send("GET", "/v1/events?after=2", "").is(200)
+	if len(items(rest)) != 1 || rest.number("next_after") != 4 {
+		t.Errorf("%s", rest.body)
+	}
+	wantMembers(t, items(rest)[0], "position", "event_id", "event_type", "schema_version", "aggregate_type", "aggregate_id",
+		"aggregate_version", "client_id", "actor_id", "occurred_at", "recorded_at", "correlation_id", "causation_id",
+		"request_id", "data")
+	for path, want := range map[string]int{
+		"/v1/events?event_type=product.renamed,product.price_changed": 2, "/v1/events?aggregate_type=cart": 0,
+		"/v1/events?aggregate_id=" + id: 3, "/v1/events?actor_id=jane": 2, "/v1/events?from=2126-01-01T00:00:00Z": 0,
+		"/v1/events?to=2126-01-01T00:00:00Z": 3, "/v1/events?after=4": 0, "/v1/events?after=9223372036854775807": 0,
+	} {
+		if got := len(items(b.send("GET", path, ""))); got != want {
+			t.Errorf("%s: %d events, want %d", path, got, want)
+		}
+	}
+	if got := items(b.send("GET", "/v1/events", "", "Annals-Client: *")); len(got) != 4 {
+		t.Errorf("%d events of all clients", len(got))
+	}
+	page := b.send("GET", "/v1/streams/product/"+id+"?limit=2", "").is(200)
+	last := b.send("GET", "/v1/streams/product/"+id+"?limit=1&cursor="+page.text("next_cursor"), "").is(200)
+	if len(items(page)) != 2 || len(items(last)) != 1 || last.json()["next_cursor"] != nil {
+		t.Errorf("%s %s", page.body, last.body)
+	}
+}
+
+func TestEventsAsLines(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	id := b.product("A", 0)
+	for range 620 { // more than a page of the log and of a stream
+		b.send("POST", "/v1/products/"+id+"/stock-receipts", `{"quantity":1,"reason":"`+strings.Repeat("r", 200)+`"}`).is(200)
+	}
+	const ndjson = "Accept: application/x-ndjson"
+	for path, want := range map[string]int{
+		"/v1/events": 621, "/v1/events?after=600": 21, "/v1/events?limit=5": 5, "/v1/events?event_type=product.registered": 1,
+		"/v1/events?after=621": 0, "/v1/streams/product/" + id: 621, "/v1/streams/product/" + id + "?limit=501": -1,
+		"/v1/streams/product/" + id + "?limit=7": 7,
+	} {
+		r := b.send("GET", path, "", ndjson)
+		if want < 0 {
+			r.problem(400, "malformed-request")
+			continue
+		}
+		r.is(200)
+		if got := r.header.Get("Content-Type"); got != "application/x-ndjson" {
+			t.Errorf("%s: %s", path, got)
+		}
+		var before float64
+		lines := 0
+		for scan := bufio.NewScanner(bytes.NewReader(r.body)); scan.Scan(); lines++ {
+			var e map[string]any
+			check(t, json.Unmarshal(scan.Bytes(), &e))
+			if at := e["position"].(float64); at <= before {
+				t.Fatalf("%s: position %v after %v", path, at, before)
+			} else {
+				before = at
+			}
+		}
+		if lines != want {
+			t.Errorf("%s: %d lines, want %d", path, lines, want)
+		}
+	}
+	b.send("GET", "/v1/streams/product/018f5c1e-7d8a-7c33-8a51-3b9f0c2d4e6f", "", ndjson).problem(404, "not-found")
+	if head := b.send("HEAD", "/v1/events", "", ndjson).is(200); len(head.body) != 0 {
+		t.Error("HEAD has a body")
+	}
+	b.send("GET", "/v1/events", "", "Accept: text/event-stream").problem(406, "not-acceptable")
+}
+
+// brokenLog gives some events and then fails.
+type brokenLog struct{ rest.Events }
+
+func (l brokenLog) Scan(
+	ctx context.Context, f eventstore.EventFilter, after, upTo int64, each func(eventstore.Envelope) error,
+) error {
+	for range 200 {
+		if err := l.Events.Scan(ctx, f, after, upTo, each); err != nil {
+			return err
+		}
+	}
+	return errors.New("the disk is gone")
+}
+
+// An export that fails on its way is cut off, so that nobody takes it for a whole one.
+func TestFailedStreamIsCutOff(t *testing.T) {
+	t.Parallel()
+	b := newServer(t, func(b *bench) { b.config.Events = brokenLog{b.config.Events} })
+	b.product("A", 1)
+	r, err := http.NewRequest("GET", b.url+"/v1/events", nil)
+	check(t, err)
+	r.Header.Set("Accept", "application/x-ndjson")
+	response, err := http.DefaultTransport.RoundTrip(r)
+	check(t, err)
+	defer response.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(response.Body); err == nil || body.Len() == 0 {
+		t.Errorf("%d bytes, error %v", body.Len(), err)
+	}
+}
+
+func TestAuditLog(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	id := b.product("A", 5)
+	b.send("PATCH", "/v1/products/"+id, `{"name":"B","price":"2"}`, "Annals-Actor: jane", "X-Request-Id: r-2").is(200)
+	b.send("POST", "/v1/carts", `{}`, "Annals-Client: other").is(201)
+	all := b.send("GET", "/v1/audit-log", "").is(200)
+	if len(items(all)) != 3 || all.json()["next_cursor"] != nil || all.header.Get("Annals-Position") == "" {
+		t.Errorf("%s", all.body)
+	}
+	wantMembers(t, items(all)[0], "event_type", "event_id", "occurred_at", "actor_id", "aggregate_type", "aggregate_id",
+		"event_data", "position", "client_id", "recorded_at", "correlation_id", "causation_id", "request_id")
+	now := time.Now().UTC().Add(time.Hour).Format(time.RFC3339)
+	for query, want := range map[string]int{
+		"actor_id=jane": 2, "actor_id=joe": 0, "event_type=product.registered": 1, "aggregate_type=product": 3,
+		"aggregate_id=" + id: 3, "correlation_id=r-2": 2, "from=" + now: 0, "to=" + now: 3, "aggregate_type=cart": 0,
+	} {
+		if got := len(items(b.send("GET", "/v1/audit-log?"+query, ""))); got != want {
+			t.Errorf("%s: %d rows, want %d", query, got, want)
+		}
+	}
+	page := b.send("GET", "/v1/audit-log?limit=2&aggregate_id="+id, "").is(200)
+	next := page.text("next_cursor")
+	if got := items(b.send("GET", "/v1/audit-log?aggregate_id="+id+"&cursor="+next, "")); len(got) != 1 || got[0]["position"] != 3.0 {
+		t.Error(got)
+	}
+	b.send("GET", "/v1/audit-log?cursor="+next, "").problem(400, "malformed-request")
+	if got := items(b.send("GET", "/v1/audit-log", "", "Annals-Client: *")); len(got) != 4 {
+		t.Error(got)
+	}
+}
