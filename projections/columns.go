@@ -18,7 +18,7 @@ import (
 //
 //	ID     domain.ID     `db:"id,key"`          // part of the primary key
 //	Price  domain.Amount `db:"price"`
-//	DueOn  domain.Date   `db:"due_on,type=date"` // any type that marshals as text, cast to the column's type
+//	DueOn  domain.Date   `db:"due_on,type=date"` // a string or a type that marshals as text, cast to the column's type
 //
 // Whole columns travel as one array each, in PostgreSQL's binary format, so that a statement writes a page at once.
 
@@ -274,6 +274,9 @@ func scanReflected(field reflect.Value, src any) error {
 	case src == nil:
 		return fmt.Errorf("null can't be read into %s", field.Type())
 	case field.Kind() == reflect.String:
+		if t, ok := src.(time.Time); ok { // a date
+			src = t.Format(time.DateOnly)
+		}
 		field.SetString(string(bytesOf(src)))
 	case v.CanConvert(field.Type()):
 		field.Set(v.Convert(field.Type()))

@@ -53,8 +53,9 @@ type Config struct {
 	ErrorPause   time.Duration // before going on after the database failed, doubled each time up to 64 times; 100 ms
 	Lease        time.Duration // after which another node takes over a policy whose node is silent; 4 s
 
-	// outer wraps everything, for tests.
-	outer []message.HandlerMiddleware
+	// For tests: outer wraps everything, looked is called after every look at the log.
+	outer  []message.HandlerMiddleware
+	looked func(subscriber string)
 }
 
 func (c *Config) setDefaults() {

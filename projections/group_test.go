@@ -41,11 +41,15 @@ var tally = &domain.Aggregate[int64, any, domain.Event]{
 
 func registry(t testing.TB) *domain.Registry {
 	t.Helper()
+	return mustRegistry()
+}
+
+func mustRegistry() *domain.Registry {
 	r, err := domain.NewRegistry(domain.Definition{Aggregate: tally, Events: []domain.EventDefinition{
 		domain.DefineEvent[counted](), domain.DefineEvent[noted](),
 	}})
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return r
 }
@@ -240,6 +244,27 @@ func (b *bundle) eventually(what string, condition func() bool) {
 			b.t.Fatalf("not within 30 s: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// countLooks gives a function that waits until a node has looked at the log so many times.
+func (b *bundle) countLooks(cfg *projections.Config) func(times int) {
+	looks := make(chan struct{}, 1000)
+	projections.SetLooked(cfg, func(string) {
+		select {
+		case looks <- struct{}{}:
+		default:
+		}
+	})
+	return func(times int) {
+		b.t.Helper()
+		for range times {
+			select {
+			case <-looks:
+			case <-time.After(30 * time.Second):
+				b.t.Fatal("the node doesn't look at the log")
+			}
+		}
 	}
 }
 

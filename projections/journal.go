@@ -88,7 +88,7 @@ func (b *journalBuild[R]) Add(_ context.Context, _ Tx, page Page) (err error) {
 
 // Merge implements Build.
 func (b *journalBuild[R]) Merge(ctx context.Context, tx Tx) error {
-	if err := b.journal.table.insert(ctx, tx, b.rows, conflictIgnores); err != nil {
+	if err := b.journal.table.copyOrIgnore(ctx, tx, b.rows); err != nil {
 		return err
 	}
 	clear(b.rows)

@@ -140,6 +140,9 @@ func (p *pageTx) Commit() error {
 	state, cause := p.state, p.cause
 	p.state = pageClosed
 	p.mu.Unlock()
+	if p.feed.group.cfg.looked != nil {
+		defer p.feed.group.cfg.looked(p.feed.spec.Name)
+	}
 	if state != pageDone {
 		_ = p.tx.Rollback() // its failure changes nothing: the connection is dropped and the server rolls back
 		if state == pageBusy {

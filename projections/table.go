@@ -101,6 +101,11 @@ func (t *rowTable[R]) insertStatement(tx Tx, conflict onConflict) string {
 
 // insert writes rows in order.
 func (t *rowTable[R]) insert(ctx context.Context, tx Tx, rows []*R, conflict onConflict) error {
+	if conflict == conflictFails {
+		if done, err := t.copyIn(ctx, tx, rows); done || err != nil {
+			return err
+		}
+	}
 	for len(rows) > 0 {
 		part := rows[:min(chunk, len(rows))]
 		rows = rows[len(part):]

@@ -1,0 +1,54 @@
+package projections
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"annals/domain"
+	"annals/eventstore"
+)
+
+func TestFrameKeepsEveryField(t *testing.T) {
+	t.Parallel()
+	id := rapid.Custom(func(t *rapid.T) (id domain.ID) {
+		copy(id[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		return id
+	})
+	moment := rapid.Custom(func(t *rapid.T) time.Time { return time.UnixMicro(rapid.Int64().Draw(t, "time")).UTC() })
+	text, data := rapid.String(), rapid.SliceOfN(rapid.Byte(), 0, 40)
+	event := rapid.Custom(func(t *rapid.T) eventstore.Envelope {
+		return eventstore.Envelope{
+			Position: rapid.Int64().Draw(t, "position"), EventID: id.Draw(t, "event"), EventType: text.Draw(t, "type"),
+			SchemaVersion: rapid.Int().Draw(t, "schema"), AggregateType: text.Draw(t, "aggregate"),
+			AggregateID: id.Draw(t, "stream"), AggregateVersion: rapid.Int64().Draw(t, "version"),
+			ClientID: text.Draw(t, "client"), ActorID: text.Draw(t, "actor"), OccurredAt: moment.Draw(t, "occurred"),
+			RecordedAt: moment.Draw(t, "recorded"), CorrelationID: text.Draw(t, "correlation"),
+			CausationID: text.Draw(t, "causation"), RequestID: text.Draw(t, "request"),
+			Data: append([]byte{}, data.Draw(t, "data")...), Metadata: append([]byte{}, data.Draw(t, "metadata")...),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		events := rapid.SliceOfN(event, 0, 5).Draw(t, "events")
+		from, to := rapid.Int64().Draw(t, "from"), rapid.Int64().Draw(t, "to")
+		frame := frameHeader(from, to)
+		for i := range events {
+			frame = appendFrame(frame, &events[i])
+		}
+		page, err := readFrame(frame)
+		if err != nil || page.From != from || page.To != to || len(page.Events) != len(events) {
+			t.Fatalf("%+v: %v", page, err)
+		}
+		for i, e := range page.Events {
+			if diff := cmp.Diff(events[i], e.Envelope); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		// A damaged frame is an error, or another page, but never a panic.
+		if len(frame) > 1 {
+			_, _ = readFrame(frame[:rapid.IntRange(0, len(frame)-1).Draw(t, "cut")])
+		}
+	})
+}
