@@ -38,18 +38,11 @@ func (t *Tenants) Read(ctx context.Context, client string, query func(ctx contex
 	if client == "" || strings.IndexByte(client, 0) >= 0 {
 		return fmt.Errorf("read tenant data: %q is not a client", client)
 	}
-	conn, err := t.db.Connx(ctx)
+	conn, err := t.begin(ctx, client)
 	if err != nil {
 		return fmt.Errorf("read tenant data: %w", unavailable(err))
 	}
 	defer conn.Close()
-	// One message and so one round trip; a bound parameter would need a second one.
-	begin := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT set_config('annals.client', " +
-		pq.QuoteLiteral(client) + ", true)"
-	if _, err := conn.ExecContext(ctx, begin); err != nil {
-		discard(conn)
-		return fmt.Errorf("read tenant data: %w", unavailable(err))
-	}
 	end := "ROLLBACK" // also when query panics
 	defer func() {
 		endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -66,6 +59,28 @@ func (t *Tenants) Read(ctx context.Context, client string, query func(ctx contex
 	}
 	end = "COMMIT"
 	return nil
+}
+
+// begin opens the transaction. Connections that broke while they were idle, as all do when the database restarts, are
+// left behind: nothing has been read on them yet.
+func (t *Tenants) begin(ctx context.Context, client string) (*sqlx.Conn, error) {
+	// One message and so one round trip; a bound parameter would need a second one.
+	begin := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT set_config('annals.client', " +
+		pq.QuoteLiteral(client) + ", true)"
+	for stale := t.db.Stats().Idle; ; stale-- {
+		conn, err := t.db.Connx(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = conn.ExecContext(ctx, begin); err == nil {
+			return conn, nil
+		}
+		discard(conn)
+		conn.Close()
+		if stale <= 0 || !errors.Is(unavailable(err), ErrUnavailable) {
+			return nil, err
+		}
+	}
 }
 
 // discard keeps a connection in an unknown state from being used again.

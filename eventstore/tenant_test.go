@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/jmoiron/sqlx"
+
 	"annals/domain"
 	"annals/eventstore/pgtest"
 )
@@ -117,6 +119,36 @@ func TestTenantsLeaveNothingBehind(t *testing.T) {
 	}
 	waitForNone(t, db, `SELECT count(*) FROM pg_stat_activity
 		WHERE datname = current_database() AND application_name LIKE '%queries' AND state LIKE 'idle in transaction%'`)
+}
+
+// After a restart of the database every idle connection is broken; no query may fail for it.
+func TestReadsLeaveBrokenConnectionsBehind(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	store := openStore(t, db)
+	var idle []*sqlx.Conn
+	for range 4 {
+		conn, err := store.Queries.Connx(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+	}
+	for _, conn := range idle {
+		conn.Close()
+	}
+	db.MustExec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	err := store.Tenants.Read(t.Context(), acme, func(ctx context.Context, q Querier) error {
+		_, err := countEvents(ctx, q)
+		return err
+	})
+	if err != nil {
+		t.Errorf("a query after the restart: %v", err)
+	}
+	if err := store.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
 }
 
 func TestUnavailable(t *testing.T) {

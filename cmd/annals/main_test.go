@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"annals/eventstore/pgtest"
+)
+
+// TestMain takes away what would choose a database or an address for the program, and removes what was built.
+func TestMain(m *testing.M) {
+	for _, setting := range os.Environ() {
+		name, _, _ := strings.Cut(setting, "=")
+		if name == "DATABASE_URL" || strings.HasPrefix(name, "ANNALS_") && name != pgtest.EnvDatabaseURL {
+			os.Unsetenv(name)
+		}
+	}
+	code := m.Run()
+	built.remove()
+	os.Exit(code)
+}
+
+// built is the program as a user has it, for tests that need a process. It is made once for all of them, by whichever
+// asks first.
+var built binary
+
+type binary struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func (b *binary) path(t testing.TB) string {
+	t.Helper()
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "annals-bin-"); b.err != nil {
+			return
+		}
+		if out, err := exec.Command("go", "build", "-o", b.name(), ".").CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.name()
+}
+
+func (b *binary) name() string { return filepath.Join(b.dir, "annals") }
+
+func (b *binary) remove() {
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+	}
+}
