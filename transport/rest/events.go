@@ -72,6 +72,7 @@ func (s *server) listEvents(r *request) (answer, error) {
 		if err != nil {
 			return err
 		}
+		w.Header().Set(headerPosition, strconv.FormatInt(page.Head, 10))
 		return writeJSON(w, r, http.StatusOK, struct {
 			Items     []eventView `json:"items"`
 			NextAfter int64       `json:"next_after"`

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,7 @@ type bench struct {
 	db     *pgtest.DB
 	log    *logBuffer
 	config rest.Config
+	always []string // headers of every request
 }
 
 // logBuffer keeps what the server logged.
@@ -167,13 +169,13 @@ func (b *bench) send(method, path, body string, headers ...string) *reply {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	for _, h := range headers {
+	for _, h := range slices.Concat(b.always, headers) {
 		name, value, _ := strings.Cut(h, ": ")
 		if value == "-" {
 			r.Header.Del(name)
 			continue
 		}
-		if name == "Content-Type" {
+		if name == "Content-Type" || slices.Contains(b.always, h) {
 			r.Header.Set(name, value)
 			continue
 		}
