@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,31 +41,53 @@ func (s *Server) admin() (*sql.DB, error) {
 const slowStart = 10 * time.Second
 
 // awaitReady waits until the server takes connections, as long as it lives: a
-// recovery after a crash may take minutes.
+// recovery after a crash may take minutes. The server's state is read from its
+// lock file, as pg_ctl does: refused connections would fill the log.
 func (s *Server) awaitReady(ctx context.Context, p *process) error {
-	db, err := s.admin()
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	begun, told := time.Now(), time.Now()
 	for {
-		err := db.PingContext(ctx)
-		if err == nil {
-			return nil
+		state := serverState(s.layout.pgdata(), p.pid)
+		if state == "ready" || state == "standby" {
+			return s.ping(ctx)
 		}
 		if time.Since(told) > slowStart {
 			told = time.Now()
-			s.cfg.Logger.Info("the database server is still starting", "since", time.Since(begun).Round(time.Second).String(), "state", err.Error())
+			s.cfg.Logger.Info("the database server is still starting", "since", time.Since(begun).Round(time.Second).String(), "state", state)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the database server: %w (%v)", ctx.Err(), err)
+			return fmt.Errorf("waiting for the database server: %w", ctx.Err())
 		case <-p.exited:
 			return s.failure("the database server didn't start", p)
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+// serverState is the last line of the lock file that the postmaster pid wrote.
+func serverState(pgdata string, pid int) string {
+	const pidLine, stateLine = 0, 7
+	text, err := os.ReadFile(filepath.Join(pgdata, "postmaster.pid"))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(string(text), "\n")
+	if len(lines) <= stateLine || lines[pidLine] != strconv.Itoa(pid) {
+		return ""
+	}
+	return strings.TrimSpace(lines[stateLine])
+}
+
+func (s *Server) ping(ctx context.Context) error {
+	db, err := s.admin()
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("connecting to the database server: %w", err)
+	}
+	return nil
 }
 
 // createDatabase makes the database unless an earlier start did.
