@@ -27,15 +27,15 @@ func TestMain(m *testing.M) {
 
 // built is the program as a user has it, for tests that need a process. It is made once for all of them, by whichever
 // asks first.
-var built binary
+var built executable
 
-type binary struct {
+type executable struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-func (b *binary) path(t testing.TB) string {
+func (b *executable) path(t testing.TB) string {
 	t.Helper()
 	b.once.Do(func() {
 		if b.dir, b.err = os.MkdirTemp("", "annals-bin-"); b.err != nil {
@@ -51,9 +51,9 @@ func (b *binary) path(t testing.TB) string {
 	return b.name()
 }
 
-func (b *binary) name() string { return filepath.Join(b.dir, "annals") }
+func (b *executable) name() string { return filepath.Join(b.dir, "annals") }
 
-func (b *binary) remove() {
+func (b *executable) remove() {
 	if b.dir != "" {
 		os.RemoveAll(b.dir)
 	}

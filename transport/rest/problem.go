@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -104,6 +105,7 @@ var failures = []struct {
 		"server takes no command until an operator has looked"},
 	{eventstore.ErrUnavailable, "unavailable", "the database can't be reached; nothing was written"},
 	{eventstore.ErrClosed, "unavailable", "the server is stopping; nothing was written"},
+	{context.DeadlineExceeded, "unavailable", "the database didn't answer in time; nothing was written"},
 }
 
 // writeTo sends the problem. The request has its id and path by now.
