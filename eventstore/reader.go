@@ -77,19 +77,11 @@ func (r *Reader) page(ctx context.Context, f EventFilter, after, upTo, head int6
 	if f.AggregateID == nil { // a stream is found by its index, everything else by looking at positions
 		end = min(upTo, after+pageSpan)
 	}
-	var q where
-	q.add("position > ?", after)
-	q.add("position <= ?", end)
-	q.filter(f)
-	order := "position"
-	if f.AggregateID != nil {
-		order = "aggregate_version" // the same order, and the one of the index
-	}
-	text := "SELECT " + envelopeColumns + " FROM annals.events WHERE " + q.text + " ORDER BY " + order + " LIMIT " + q.arg(limit)
+	text, args := pageQuery(f, after, end, limit)
 	complete := false
-	err := r.tenants.Read(ctx, f.Client, func(ctx context.Context, db Querier) error {
+	err := r.tenants.read(ctx, f.Client, inOrderOfIndex, func(ctx context.Context, db Querier) error {
 		var err error
-		page.Events, complete, err = readEnvelopes(ctx, db, text, q.args)
+		page.Events, complete, err = readEnvelopes(ctx, db, text, args)
 		return err
 	})
 	if err != nil {
@@ -101,6 +93,22 @@ func (r *Reader) page(ctx context.Context, f EventFilter, after, upTo, head int6
 		page.NextAfter = page.Events[len(page.Events)-1].Position
 	}
 	return page, nil
+}
+
+// pageQuery selects the events in (after, end]; it runs under inOrderOfIndex.
+func pageQuery(f EventFilter, after, end int64, limit int) (text string, args []any) {
+	position, order := "position", "position"
+	if f.AggregateID != nil {
+		// The order of versions is the same, and the one of the stream's index; an expression keeps to that index.
+		position, order = "position + 0", "aggregate_version"
+	}
+	var q where
+	q.add(position+" > ?", after)
+	q.add(position+" <= ?", end)
+	q.filter(f)
+	text = "SELECT " + envelopeColumns + " FROM annals.events WHERE " + q.text + " ORDER BY " + order + " LIMIT " +
+		q.arg(limit)
+	return text, q.args
 }
 
 // Scan gives each event that the filter selects, in the order of positions, from after (exclusive) to upTo (inclusive; 0:
@@ -132,7 +140,7 @@ func (r *Reader) Scan(ctx context.Context, f EventFilter, after, upTo int64, eac
 // Event gives one event of a client, or a not-found refusal.
 func (r *Reader) Event(ctx context.Context, client string, position int64) (Envelope, error) {
 	var found []Envelope
-	err := r.tenants.Read(ctx, client, func(ctx context.Context, db Querier) error {
+	err := r.tenants.read(ctx, client, inOrderOfIndex, func(ctx context.Context, db Querier) error {
 		var q where
 		q.add("position = ?", position)
 		q.filter(EventFilter{Client: client})
@@ -161,7 +169,7 @@ func (r *Reader) Stream(
 	ctx context.Context, client, aggregateType string, id domain.ID, afterVersion int64, limit int,
 ) (StreamPage, error) {
 	var page StreamPage
-	err := r.tenants.Read(ctx, client, func(ctx context.Context, db Querier) error {
+	err := r.tenants.read(ctx, client, inOrderOfIndex, func(ctx context.Context, db Querier) error {
 		var q where
 		q.add("aggregate_version > ?", afterVersion)
 		q.filter(EventFilter{Client: client, AggregateType: aggregateType, AggregateID: &id})

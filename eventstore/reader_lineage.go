@@ -84,7 +84,7 @@ func (r *Reader) related(ctx context.Context, client string, event Envelope, upT
 	q.filter(EventFilter{Client: client})
 	text := "SELECT " + envelopeColumns + " FROM annals.events WHERE " + q.text + " ORDER BY position LIMIT " +
 		q.arg(4*lineageLimit)
-	err = r.tenants.Read(ctx, client, func(ctx context.Context, db Querier) error {
+	err = r.tenants.read(ctx, client, inOrderOfIndex, func(ctx context.Context, db Querier) error {
 		found, _, err = readEnvelopes(ctx, db, text, q.args)
 		return err
 	})
@@ -113,7 +113,7 @@ func (r *Reader) ByEventID(ctx context.Context, client string, id domain.ID) (En
 		q.add("event_id = ?", id[:])
 		q.filter(EventFilter{Client: client})
 		var found []Envelope
-		err := r.tenants.Read(ctx, client, func(ctx context.Context, db Querier) (err error) {
+		err := r.tenants.read(ctx, client, inOrderOfIndex, func(ctx context.Context, db Querier) (err error) {
 			found, _, err = readEnvelopes(ctx, db, "SELECT "+envelopeColumns+" FROM annals.events WHERE "+q.text, q.args)
 			return err
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,6 +152,38 @@ func TestPageIsBounded(t *testing.T) {
 	page, err := store.Reader.Page(context.Background(), EventFilter{Client: acme, AggregateID: &id}, 0, 10)
 	if err != nil || len(page.Events) != 1 || page.NextAfter != page.Head {
 		t.Errorf("stream page: %+v, %v", page, err)
+	}
+}
+
+// A page follows an index in its order, on a log that was never analysed as on one that was: to sort what it may look at
+// would cost a hundred pages.
+func TestPageFollowsAnIndex(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	store := openStore(t, db)
+	fillLog(t, db, 1, 3*pageSpan)
+	id := newUUID()
+	for _, analysed := range []bool{false, true} {
+		if analysed {
+			change(t, db, `ANALYZE annals.events`)
+		}
+		for index, filter := range map[string]EventFilter{
+			"events_pkey":       {Client: "filler", EventTypes: []string{"mark.made"}},
+			"events_stream_key": {Client: AllClients, AggregateID: &id},
+		} {
+			var plan []string
+			err := store.Tenants.read(context.Background(), filter.Client, inOrderOfIndex, func(ctx context.Context, q Querier) error {
+				text, args := pageQuery(filter, pageSpan, 2*pageSpan, 50)
+				return q.SelectContext(ctx, &plan, "EXPLAIN "+text, args...)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := strings.Join(plan, "\n")
+			if !strings.Contains(text, "Index Scan using "+index) || strings.Contains(text, "Sort") {
+				t.Errorf("analysed %v: the plan doesn't follow %s:\n%s", analysed, index, text)
+			}
+		}
 	}
 }
 

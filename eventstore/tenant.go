@@ -34,11 +34,22 @@ const endTimeout = 5 * time.Second
 
 // Read runs a query in a read-only READ COMMITTED transaction that sees the rows of one client, or of every client when
 // client is AllClients. In READ COMMITTED each statement sees what was committed before it began.
-func (t *Tenants) Read(ctx context.Context, client string, query func(ctx context.Context, q Querier) error) (err error) {
+func (t *Tenants) Read(ctx context.Context, client string, query func(ctx context.Context, q Querier) error) error {
+	return t.read(ctx, client, "", query)
+}
+
+// inOrderOfIndex makes the planner follow an index where its order is wanted, also while statistics are missing or old:
+// sorting all that a page might look at costs a hundred pages.
+const inOrderOfIndex = "; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
+
+// read is Read with settings of the transaction, which travel with its beginning.
+func (t *Tenants) read(
+	ctx context.Context, client, settings string, query func(ctx context.Context, q Querier) error,
+) (err error) {
 	if client == "" || strings.IndexByte(client, 0) >= 0 {
 		return fmt.Errorf("read tenant data: %q is not a client", client)
 	}
-	conn, err := t.begin(ctx, client)
+	conn, err := t.begin(ctx, client, settings)
 	if err != nil {
 		return fmt.Errorf("read tenant data: %w", unavailable(err))
 	}
@@ -63,10 +74,10 @@ func (t *Tenants) Read(ctx context.Context, client string, query func(ctx contex
 
 // begin opens the transaction. Connections that broke while they were idle, as all do when the database restarts, are
 // left behind: nothing has been read on them yet.
-func (t *Tenants) begin(ctx context.Context, client string) (*sqlx.Conn, error) {
+func (t *Tenants) begin(ctx context.Context, client, settings string) (*sqlx.Conn, error) {
 	// One message and so one round trip; a bound parameter would need a second one.
 	begin := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT set_config('annals.client', " +
-		pq.QuoteLiteral(client) + ", true)"
+		pq.QuoteLiteral(client) + ", true)" + settings
 	for stale := t.db.Stats().Idle; ; stale-- {
 		conn, err := t.db.Connx(ctx)
 		if err != nil {
