@@ -24,7 +24,11 @@ func (b *builder) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ok && earlier.fingerprint == print && earlier.position <= b.target {
+	built, err := tables(ctx, b.session.conn, b.spec.BuildSchema())
+	if err != nil {
+		return err
+	}
+	if ok && earlier.fingerprint == print && earlier.position <= b.target && len(built) > 0 {
 		err := checkSkips(ctx, b.session.conn, b.spec, earlier)
 		if err == nil {
 			b.state, b.result.Resumed = earlier, true
@@ -75,7 +79,7 @@ func (b *builder) aim(ctx context.Context) error {
 			return err
 		}
 		if live.position > head {
-			return fmt.Errorf("%w: %d of %d", ErrAheadOfLog, live.position, head)
+			return fmt.Errorf("%w: %d of %d", projections.ErrAheadOfLog, live.position, head)
 		}
 		b.target = live.position
 	default:

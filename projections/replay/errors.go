@@ -23,8 +23,6 @@ var (
 	ErrUnknownProjection = errors.New("there is no projection of that name")
 	// ErrBeyondHead: a position after the end of the log was asked for.
 	ErrBeyondHead = errors.New("the position is beyond the end of the log")
-	// ErrAheadOfLog: the checkpoint or the build is ahead of the log: the log's tail was lost (failover, restore).
-	ErrAheadOfLog = errors.New("the projection is ahead of the log")
 	// ErrNoLiveTables: there is nothing to compare with, because the projection has never run.
 	ErrNoLiveTables = errors.New("the projection has no live tables")
 	// ErrPoolTooSmall: the connection pool allows fewer than two connections.

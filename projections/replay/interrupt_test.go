@@ -103,6 +103,7 @@ func TestStartsOver(t *testing.T) {
 		"fingerprint": `UPDATE annals.builds SET fingerprint = 'another'`,
 		"skip": `INSERT INTO annals.skipped_events (projection, version, position, reason, actor)
 			VALUES ('totals', 1, 17, 'test', 'test')`,
+		"dropped":  `DROP SCHEMA build_totals_v1 CASCADE`,
 		"position": `UPDATE annals.builds SET position = 1000000`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 func guard(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
+			err = &projections.PanicError{Value: r}
 		}
 	}()
 	return f()

@@ -15,7 +15,7 @@ import (
 // Manager runs rebuilds in the background of a server, one at a time per projection. Nothing of it survives the process,
 // except that an interrupted build resumes when it is started again.
 type Manager struct {
-	ctx        context.Context
+	ctx        context.Context // the server's: rebuilds outlive the requests that start them
 	deps       Deps
 	opts       Options
 	projectors map[string]projections.Projector

@@ -2,10 +2,14 @@ package replay
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"annals/projections"
 )
@@ -115,6 +119,42 @@ func TestRowLevelSecurity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestOrdinaryOwner: a role that isn't a superuser, but a member of the application's role and allowed to create schemas,
+// can rebuild, and the application can go on writing to the tables it gets.
+func TestOrdinaryOwner(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(3_000)
+	b.live(bulkTotals{})
+	role := "owner_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	b.must(`CREATE ROLE ` + role + ` LOGIN IN ROLE annals_app; DO $$ BEGIN
+		EXECUTE format('GRANT CREATE ON DATABASE %I TO ` + role + `', current_database()); END $$`)
+	t.Cleanup(func() { b.must(`DROP OWNED BY ` + role + ` CASCADE; DROP ROLE ` + role) })
+	address, err := url.Parse(b.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.User(role)
+	pool, err := sql.Open("postgres", address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var user string
+	if err := pool.QueryRowContext(b.ctx, `SELECT current_user`).Scan(&user); err != nil || user != role {
+		t.Fatalf("connected as %q, error %v", user, err)
+	}
+	deps := b.deps
+	deps.DB = pool
+	result, err := Rebuild(b.ctx, deps, bulkTotals{}, Options{})
+	if err != nil || !result.Switched {
+		t.Fatalf("result %+v, error %v", result, err)
+	}
+	tx := b.MustBegin()
+	defer tx.Rollback()
+	tx.MustExec(`SET LOCAL ROLE annals_app; UPDATE rm_totals_v1.totals SET total = 0; DELETE FROM rm_totals_v1.totals`)
 }
 
 func TestRefusals(t *testing.T) {
