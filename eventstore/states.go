@@ -70,6 +70,9 @@ type CacheStats struct {
 	Refreshes int64 // loads that read the events after a cached version
 	Entries   int
 	Bytes     int // estimated
+
+	SnapshotsWritten int64
+	SnapshotsFailed  int64
 }
 
 // CacheStats gives the cache's figures.
@@ -77,6 +80,7 @@ func (s *States) CacheStats() CacheStats {
 	entries, bytes := s.cache.usage()
 	return CacheStats{
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Refreshes: s.refreshes.Load(), Entries: entries, Bytes: bytes,
+		SnapshotsWritten: s.snapshots.written.Load(), SnapshotsFailed: s.snapshots.failed.Load(),
 	}
 }
 
