@@ -117,7 +117,7 @@ func (s *server) awaitSynchronous(ctx context.Context, position int64) bool {
 // answerCommand writes the answer of a command that took effect, now or earlier.
 func (s *server) answerCommand(w http.ResponseWriter, r *request, c command, result eventstore.CommandResult) error {
 	h := w.Header()
-	h.Set("Etag", etag(result.Version))
+	setETag(h, result.Version)
 	h.Set(headerPosition, strconv.FormatInt(result.Position, 10))
 	status := http.StatusOK
 	if result.Created {

@@ -187,6 +187,9 @@ func TestIdempotency(t *testing.T) {
 	if b.head() != head {
 		t.Fatal("a replay wrote")
 	}
+	one, two := b.product("P1", 0), b.product("P2", 0)
+	b.send("POST", "/v1/products/"+one+"/stock-receipts", `{"quantity":1}`, "Idempotency-Key: path").is(200)
+	b.send("POST", "/v1/products/"+two+"/stock-receipts", `{"quantity":1}`, "Idempotency-Key: path").problem(422, "idempotency-key-reused")
 	// Keys are per client, refusals aren't kept, and If-Match comes after a replay.
 	b.send("POST", "/v1/products", body, "Idempotency-Key: k1", "Annals-Client: other").is(201)
 	b.send("POST", "/v1/products", body, "Idempotency-Key: k2").problem(409, "duplicate-sku")

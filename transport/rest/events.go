@@ -200,7 +200,7 @@ func (s *server) getState(r *request) (answer, error) {
 		if err != nil {
 			return err
 		}
-		w.Header().Set("Etag", etag(state.Version))
+		setETag(w.Header(), state.Version)
 		return writeJSON(w, r, http.StatusOK, struct {
 			State        any   `json:"state"`
 			Version      int64 `json:"version"`

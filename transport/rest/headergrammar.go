@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -143,6 +144,11 @@ func (h *headerText) entityTag() (tag string, weak, ok bool) {
 func etag(version int64) string {
 	return string(append(strconv.AppendInt([]byte{'"'}, version, 10), '"'))
 }
+
+// headerETag is spelled as its RFC does, which isn't the form that Header.Set would give it.
+const headerETag = "ETag"
+
+func setETag(h http.Header, version int64) { h[headerETag] = []string{etag(version)} }
 
 // noneMatch reports whether If-None-Match holds the version, so that a GET can answer 304. What doesn't parse matches
 // nothing.

@@ -63,7 +63,7 @@ func serveOne[Row any, View versioned](
 		return err
 	}
 	shown := view(row)
-	w.Header().Set("Etag", etag(shown.version()))
+	setETag(w.Header(), shown.version())
 	if noneMatch(r.Header["If-None-Match"], shown.version()) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil

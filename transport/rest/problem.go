@@ -111,8 +111,8 @@ var failures = []struct {
 // writeTo sends the problem. The request has its id and path by now.
 func (p *Problem) writeTo(w http.ResponseWriter, headOnly bool) {
 	h := w.Header()
-	for _, name := range []string{"Content-Length", "Etag", "Location", "Cache-Control", "Last-Modified"} {
-		h.Del(name)
+	for _, name := range []string{"Content-Length", headerETag, "Location", "Cache-Control", headerReplayed} {
+		delete(h, name)
 	}
 	body, err := json.Marshal(p)
 	if err != nil { // only strings and numbers: can't be

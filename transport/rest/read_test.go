@@ -237,13 +237,35 @@ func TestLogIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A GET right after a command shows its effect without asking to.
-func TestOwnCommandIsSeen(t *testing.T) {
+// waits notes what is waited for.
+type waits struct {
+	rest.Applied
+	seen chan string
+}
+
+func (w waits) WaitFor(_ context.Context, name string, position int64) error {
+	w.seen <- fmt.Sprintf("%s %d", name, position)
+	return nil
+}
+
+// A GET that asks for no position waits a moment for its client's last command on the node, and for no other client's.
+func TestOwnCommandIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	b := newServer(t)
-	for i := range 10 {
-		id := b.product(fmt.Sprintf("S-%d", i), 1)
-		b.send("GET", "/v1/products/"+id, "", b.at()).is(200)
+	seen := make(chan string, 10)
+	b := newServer(t, func(b *bench) { b.config.Applied = waits{b.config.Applied, seen} })
+	b.send("GET", "/v1/orders", "").is(200)
+	b.send("POST", "/v1/carts", `{}`).is(201)
+	b.send("POST", "/v1/carts", `{}`).is(201)
+	b.send("GET", "/v1/orders", "").is(200)
+	b.send("GET", "/v1/orders", "", "Annals-Client: other").is(200)
+	b.send("GET", "/v1/products", "", "Annals-Min-Position: 1")
+	close(seen)
+	var got []string
+	for s := range seen {
+		got = append(got, s)
+	}
+	if diff := cmp.Diff([]string{"orders 2", "products 1"}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
