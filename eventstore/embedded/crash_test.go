@@ -127,7 +127,7 @@ func blockedInitdb(t *testing.T) (bin, fifo string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin = dataDir(t)
+	bin = programDir(t)
 	fifo = filepath.Join(bin, "alive")
 	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
 		t.Fatal(err)

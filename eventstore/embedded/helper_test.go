@@ -124,11 +124,23 @@ func launchOwner(t *testing.T, dir string, env ...string) *owner {
 	return o
 }
 
-// dataDir makes a directory that the server's user can reach: t.TempDir isn't
-// when the tests run as root.
+// dataDir makes a directory for data, in shared memory when there is room.
+// t.TempDir wouldn't do: the server's user can't reach it when the tests run as root.
 func dataDir(t *testing.T) string {
 	t.Helper()
+	dir, err := throwawayDir()
+	return reachable(t, dir, err)
+}
+
+// programDir makes a directory for programs: shared memory may be mounted without them.
+func programDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "annals-test-")
+	return reachable(t, dir, err)
+}
+
+func reachable(t *testing.T, dir string, err error) string {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	// go test builds the binary where only root comes.
-	dir := dataDir(t)
+	dir := programDir(t)
 	binary := filepath.Join(dir, "embedded.test")
 	copyFile(t, os.Args[0], binary)
 	tmp := filepath.Join(dir, "tmp")
