@@ -133,14 +133,18 @@ func (a *attempt) failed(ctx context.Context, work domain.Work, err error) (Comm
 }
 
 // refuse answers a refusal once it is certain that it was judged on states that were true together at an instant since
-// the command arrived. Other errors pass through.
+// the command arrived. So is any other error of the use case: what one stream says of another, such as a reservation, is
+// missing from an old state of that other.
 func (a *attempt) refuse(ctx context.Context, err error) (CommandResult, bool, error) {
-	if domain.CodeOf(err) == "" {
+	if ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
 		return CommandResult{}, true, err
 	}
 	final, probeErr := a.confirm(ctx)
 	if !final || probeErr != nil {
 		return CommandResult{}, final, probeErr
+	}
+	if domain.CodeOf(err) == "" {
+		return CommandResult{}, true, err
 	}
 	return a.orFirst(ctx, err)
 }

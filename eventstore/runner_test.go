@@ -283,6 +283,29 @@ func TestOutdatedCacheIsNeverTheLastWord(t *testing.T) {
 	}
 }
 
+// So is an error that isn't a refusal, of a state that contradicts what another stream says of it; one that rests on
+// what is true stays.
+func TestErrorOnOutdatedStateIsNotTheLastWord(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	stale, busy := openStore(t, db), openStore(t, db)
+	id := newCounter(t, stale, 1)
+	errContradiction := errors.New("fewer are left than the other stream has given away")
+	take := func(s counterState) ([]counterEvent, error) {
+		if s.Left < 5 {
+			return nil, errContradiction
+		}
+		return counterTake(5)(s)
+	}
+	mustRun(t, busy, acmeCommand(), onCounter(id, counterAdd(4)))
+	if result := mustRun(t, stale, acmeCommand(), onCounter(id, take)); result.Version != 3 {
+		t.Errorf("result %+v", result)
+	}
+	if _, err := stale.Runner.Run(t.Context(), acmeCommand(), onCounter(id, take)); !errors.Is(err, errContradiction) {
+		t.Errorf("on the true state: %v, want the error", err)
+	}
+}
+
 // States that were read one after another may never have been true together: a refusal that rests on two of them is
 // decided again.
 func TestStatesReadApartAreNotTheLastWord(t *testing.T) {
