@@ -12,9 +12,16 @@ import (
 	"annals/projections"
 	"annals/projections/auditlog"
 	"annals/projections/carts"
+	"annals/projections/holds"
+	"annals/projections/inspections"
+	"annals/projections/kpialerts"
+	"annals/projections/kpis"
+	"annals/projections/kpithresholds"
 	"annals/projections/orders"
 	"annals/projections/policies"
+	"annals/projections/productionentries"
 	"annals/projections/products"
+	"annals/projections/workorders"
 )
 
 // newRegistry knows every aggregate and event of this program.
@@ -33,6 +40,13 @@ func readModels() []projections.Projector {
 		products.New(),
 		carts.New(),
 		orders.New(),
+		workorders.New(),
+		productionentries.New(),
+		inspections.New(),
+		holds.New(),
+		kpis.New(),
+		kpithresholds.New(),
+		kpialerts.New(),
 	}
 }
 
