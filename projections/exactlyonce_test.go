@@ -318,3 +318,37 @@ func TestALongTransactionElsewhereStallsNothing(t *testing.T) {
 	}
 	b.checkTotals("totals", 50)
 }
+
+// TestPageThatBreaksOffIsNotTakenForAWholeOne: the server fails in the middle of a page's rows, of which the first are
+// with the client already.
+func TestPageThatBreaksOffIsNotTakenForAWholeOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(49)...)
+	for _, s := range []string{
+		`CREATE SEQUENCE annals.tries`,
+		`CREATE FUNCTION annals.break_off(at bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
+		BEGIN
+			IF at = 45 AND nextval('annals.tries') <= 3 THEN
+				RAISE EXCEPTION 'could not read block' USING ERRCODE = 'io_error';
+			END IF;
+			RETURN true;
+		END $$`,
+		`DROP POLICY events_app ON annals.events`,
+		`CREATE POLICY events_app ON annals.events TO annals_app USING (annals.break_off(position))`,
+	} {
+		if _, err := b.db.Exec(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := b.config()
+	cfg.ErrorPause = time.Millisecond
+	g := b.group(cfg, totals("totals", nil))
+	b.run(g)
+	b.waitFor(g, "totals", 49)
+	b.checkTotals("totals", 49)
+	var tries int
+	if err := b.db.Get(&tries, `SELECT last_value FROM annals.tries`); err != nil || tries < 4 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+}

@@ -32,6 +32,7 @@ type feed struct {
 	policy    PolicyHandler
 	pageSize  int
 	log       *slog.Logger
+	frameSize int // of the last page, in bytes
 
 	mu       sync.Mutex
 	next     wait

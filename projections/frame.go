@@ -12,18 +12,25 @@ import (
 
 // A page travels as one framed message, so that a subscriber doesn't depend on where pages come from:
 //
-//	version byte, From, To, then per event its fields, each number a varint and each text with its length before it.
+//	version byte, From and To in 8 bytes each, the number of events in 4, then per event
+//	its fields, each number a varint and each text with its length before it.
 
 const frameVersion = 1
 
 var errFrame = errors.New("the page's frame is damaged")
 
-// frameHeader starts a frame. The events follow by appendFrame.
-func frameHeader(from, to int64) []byte {
-	buf := make([]byte, 0, 1024)
-	buf = append(buf, frameVersion)
-	buf = binary.AppendVarint(buf, from)
-	return binary.AppendVarint(buf, to)
+// headerSize is what the version, the bounds and the count take.
+const headerSize = 1 + 8 + 8 + 4
+
+// beginFrame starts a frame of about size bytes. The events follow by appendFrame, and endFrame completes it.
+func beginFrame(size int) []byte { return make([]byte, headerSize, max(size+size/8, 1024)) }
+
+// endFrame writes the frame's header.
+func endFrame(frame []byte, from, to int64, count int) {
+	frame[0] = frameVersion
+	binary.BigEndian.PutUint64(frame[1:], uint64(from))
+	binary.BigEndian.PutUint64(frame[9:], uint64(to))
+	binary.BigEndian.PutUint32(frame[17:], uint32(count))
 }
 
 // appendFrame adds one event to a frame.
@@ -50,12 +57,16 @@ func appendFrame(buf []byte, e *eventstore.Envelope) []byte {
 
 // readFrame gives the page in a frame, payloads not yet decoded. The events share the frame's memory.
 func readFrame(frame []byte) (Page, error) {
-	r := frameReader{rest: frame, text: string(frame)}
-	if len(frame) == 0 || frame[0] != frameVersion {
-		return Page{}, fmt.Errorf("%w: unknown version", errFrame)
+	r := frameReader{text: string(frame)}
+	if len(frame) < headerSize || frame[0] != frameVersion {
+		return Page{}, fmt.Errorf("%w: no header of version %d", errFrame, frameVersion)
 	}
-	r.rest = r.rest[1:]
-	page := Page{From: r.varint(), To: r.varint()}
+	r.rest = frame[headerSize:]
+	count := int(binary.BigEndian.Uint32(frame[17:]))
+	page := Page{
+		From: int64(binary.BigEndian.Uint64(frame[1:])), To: int64(binary.BigEndian.Uint64(frame[9:])),
+		Events: make([]Event, 0, min(count, len(r.rest)/leastEvent+1)),
+	}
 	for len(r.rest) > 0 && !r.damaged {
 		var e Event
 		e.Position = r.varint()
@@ -72,11 +83,14 @@ func readFrame(frame []byte) (Page, error) {
 		e.Data, e.Metadata = r.bytes(), r.bytes()
 		page.Events = append(page.Events, e)
 	}
-	if r.damaged {
+	if r.damaged || len(page.Events) != count {
 		return Page{}, errFrame
 	}
 	return page, nil
 }
+
+// leastEvent is the least that an event takes: two ids and a byte for each other field.
+const leastEvent = 2*16 + 5 + 9
 
 // frameReader reads from the front of rest. text holds the whole frame once more, so that strings need no copy each.
 type frameReader struct {

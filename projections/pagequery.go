@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -86,10 +85,11 @@ func (s pageSchema) UnmarshalMessage(params wsql.UnmarshalMessageParams) (wsql.R
 	if !ok {
 		return wsql.Row{}, fmt.Errorf("a page can't be read from %T", params.Row)
 	}
-	b, frame, correlation, err := drain(rows.Rows, s.feed.pageSize, s.feed.span())
+	b, frame, correlation, err := drain(rows.Rows, s.feed.pageSize, s.feed.span(), s.feed.frameSize)
 	if err != nil {
 		return wsql.Row{}, rows.tx.broken(err)
 	}
+	s.feed.frameSize = len(frame)
 	rows.tx.bounds = b
 	if b.to <= b.from {
 		return wsql.Row{}, sql.ErrNoRows
@@ -151,8 +151,8 @@ type bounds struct {
 	full     bool  // there may be more at once
 }
 
-// drain reads a page's result, which stands at its header, into a frame.
-func drain(rows *sql.Rows, limit int, span int64) (b bounds, frame []byte, correlation string, err error) {
+// drain reads a page's result, which stands at its header, into a frame of about size bytes.
+func drain(rows *sql.Rows, limit int, span int64, size int) (b bounds, frame []byte, correlation string, err error) {
 	var scan eventScanner
 	if err := rows.Scan(scan.dest()...); err != nil {
 		return b, nil, "", fmt.Errorf("scan a page's header: %w", err)
@@ -162,7 +162,7 @@ func drain(rows *sql.Rows, limit int, span int64) (b bounds, frame []byte, corre
 		return b, nil, "", rows.Err()
 	}
 	high, count, last := b.to, 0, b.from
-	frame = frameHeader(b.from, high)
+	frame = beginFrame(size)
 	for rows.Next() {
 		if err := rows.Scan(scan.dest()...); err != nil {
 			return b, nil, "", fmt.Errorf("scan an event: %w", err)
@@ -185,27 +185,22 @@ func drain(rows *sql.Rows, limit int, span int64) (b bounds, frame []byte, corre
 		return b, nil, "", fmt.Errorf("read a page: %w", err)
 	}
 	b.full = high == b.from+span
-	if count == limit {
-		// The rows ended the page, not the bounds: it reaches to the last of them.
-		b.full = true
-		if last < high {
-			frame = append(frameHeader(b.from, last), frame[len(frameHeader(b.from, high)):]...)
-			b.to = last
-		}
+	if count == limit { // the rows ended the page, not the bounds: it reaches to the last of them
+		b.full, b.to = true, last
 	}
+	endFrame(frame, b.from, b.to, count)
 	return b, frame, correlation, nil
 }
 
 // eventScanner scans rows of eventColumns. Texts are valid until the next row.
 type eventScanner struct {
-	e                    eventstore.Envelope
-	version, schema      sql.NullInt64
-	id, aggregate        sql.RawBytes
-	occurred, recorded   sql.NullTime
-	texts                [7]sql.NullString
-	data, metadata       sql.RawBytes
-	fields               []any
-	lastOccurred, lastAt time.Time
+	e                  eventstore.Envelope
+	version, schema    sql.NullInt64
+	id, aggregate      sql.RawBytes
+	occurred, recorded sql.NullTime
+	texts              [7]sql.NullString
+	data, metadata     sql.RawBytes
+	fields             []any
 }
 
 func (s *eventScanner) dest() []any {
@@ -253,7 +248,7 @@ func readPage(ctx context.Context, db Executor, f *feed, from int64) (bounds, []
 	if !rows.Next() {
 		return bounds{}, nil, "", errors.Join(errors.New("a page without a header"), rows.Err())
 	}
-	return drain(rows, f.pageSize, f.span())
+	return drain(rows, f.pageSize, f.span(), 0)
 }
 
 // policyPage reads the page after $5.

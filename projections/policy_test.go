@@ -185,6 +185,30 @@ func TestPolicyWorksOnOneNodeAtATime(t *testing.T) {
 	}
 }
 
+// TestPolicyMovesTheCheckpointByCompareAndSet: a node that was taken over while it worked must not move the checkpoint of
+// the one that did.
+func TestPolicyMovesTheCheckpointByCompareAndSet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var calls atomic.Int64
+	r := &recorder{name: "reacts", fail: func(e projections.Event) error {
+		if calls.Add(1) > 1 {
+			return nil
+		}
+		_, err := b.db.Exec(`UPDATE annals.subscribers SET position = 2 WHERE name = 'reacts'`)
+		return err
+	}}
+	cfg := b.config()
+	cfg.ErrorPause = time.Millisecond
+	g := b.policies(cfg, r)
+	b.append(counts(3)...)
+	b.run(g)
+	b.waitFor(g, "reacts", 3)
+	if seen := r.positions(); !slices.Equal(seen, []int64{1, 2, 3, 3}) {
+		t.Errorf("handled %v", seen)
+	}
+}
+
 // ticker is a timer of the tests.
 type ticker struct {
 	tick func(context.Context) (int64, error)

@@ -80,7 +80,7 @@ const (
 // insertStatement writes rows; its parameters are the columns' arrays.
 func (t *rowTable[R]) insertStatement(tx Tx, conflict onConflict) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s AS t (%s) SELECT %s FROM %s",
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) SELECT %s FROM %s",
 		tx.Table(t.name), names(t.columns), values(t.columns), unnest(t.columns))
 	switch conflict {
 	case conflictIgnores:
@@ -94,7 +94,6 @@ func (t *rowTable[R]) insertStatement(tx Tx, conflict onConflict) string {
 				separator = ", "
 			}
 		}
-		fmt.Fprintf(&b, " WHERE t.%s < excluded.%s", lastPosition, lastPosition)
 	}
 	return b.String()
 }

@@ -33,11 +33,13 @@ func TestWaitForAcrossNodes(t *testing.T) {
 			}
 			// The other node's own subscriber doesn't look: it learns of the progress from the first one.
 			cfg.Poll, cfg.Waker = time.Hour, eventstore.NewSignal(0)
+			looks := b.countLooks(&cfg)
 			idle := b.group(cfg, totals("totals", func(counted) error {
 				t.Error("the other node applied an event")
 				return nil
 			}))
 			b.run(idle)
+			looks(1) // the one at its start
 			b.run(working)
 			ctx, cancel := context.WithCancel(context.Background())
 			early := make(chan error, 1)
