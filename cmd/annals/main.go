@@ -19,9 +19,14 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signalled, unwatch := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(signalled, func() {
+		unwatch() // a second signal ends the program at once, whatever it waits for
+		cancel()
+	})
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
+	unwatch()
 	os.Exit(code)
 }
 

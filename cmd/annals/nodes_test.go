@@ -144,6 +144,25 @@ func TestRacesOverTwoNodes(t *testing.T) {
 	verifyLog(t, n.servers[0], done, n.database...)
 }
 
+// What a server remembers of a product is no reason to fail over what happened to it on another server.
+func TestCommandsOnWhatTheOtherNodeDid(t *testing.T) {
+	t.Parallel()
+	n := twoNodes(t)
+	product := n.callers[0].product("p", 10)
+	for i := range 2 {
+		there, here := n.callers[1-i], n.callers[i]
+		cart := there.send("POST", "/v1/carts", `{}`).is(http.StatusCreated).done().ID
+		there.send("POST", "/v1/carts/"+cart+"/items", item(product, 4)).is(http.StatusOK)
+		here.send("DELETE", "/v1/carts/"+cart+"/items/"+product, "").is(http.StatusOK)
+		there.send("POST", "/v1/carts/"+cart+"/items", item(product, 7)).is(http.StatusOK)
+		order := here.send("POST", "/v1/carts/"+cart+"/submit", address).is(http.StatusOK).done().OrderID
+		there.send("POST", "/v1/orders/"+order+"/cancel", `{}`).is(http.StatusOK)
+	}
+	if got := n.callers[0].stock(product, n.callers[0].head()); got != (stock{Available: 10}) {
+		t.Errorf("in the end there is %+v", got)
+	}
+}
+
 // A command that is repeated on the other node, or on both at once, takes effect once.
 func TestIdempotencyKeyOverTwoNodes(t *testing.T) {
 	t.Parallel()

@@ -73,6 +73,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 		}
 	}()
 	context.AfterFunc(ctx, func() {
+		n.logger.Info("shutting down: what is under way is finished; another signal ends the program at once")
 		n.readiness.draining.Store(true)
 		n.stopAnswers()
 	})
