@@ -102,6 +102,7 @@ type Projector interface {
 }
 
 // Bulk is implemented by projectors that can be rebuilt faster than page by page: the helpers Fold and Journal do.
+// They look rows up by unique keys alone: a rebuild makes the other indexes after the bulk.
 type Bulk interface {
 	Projector
 	// NewBuild starts a build. One build serves one goroutine. Its first page has From 0 when the tables are empty, another
