@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/shopspring/decimal"
+
 	"annals/domain"
 	"annals/domain/manufacturing/hold"
 	"annals/domain/manufacturing/inspection"
@@ -63,11 +65,12 @@ func createHold(ctx context.Context, u *domain.UnitOfWork, create hold.Create, t
 // OpenQualityHoldCommand asks for a hold if an inspection failed.
 type OpenQualityHoldCommand struct {
 	InspectionID domain.ID
+	Limit        decimal.Decimal // of the first pass yield, in percent
 }
 
-// OpenQualityHold opens a hold over the defective units of a final inspection that found some. It leaves everything as it
-// is after any other inspection, and when the work order can't be put on hold in its state. It creates a hold each time
-// it is asked: a policy asks under a key of the inspection's event.
+// OpenQualityHold opens a hold over the defective units of a final inspection whose first pass yield is below the limit.
+// It leaves everything as it is after any other inspection, and when the work order can't be put on hold in its state. It
+// creates a hold each time it is asked: a policy asks under a key of the inspection's event.
 func OpenQualityHold(ctx context.Context, u *domain.UnitOfWork, cmd OpenQualityHoldCommand) error {
 	i, err := domain.OpenExisting(ctx, u, inspection.Aggregate, cmd.InspectionID)
 	if err != nil {
@@ -82,7 +85,7 @@ func OpenQualityHold(ctx context.Context, u *domain.UnitOfWork, cmd OpenQualityH
 		return err
 	}
 	status := o.State().Status
-	if !found.Failed() || !status.Holdable() && status != workorder.StatusOnHold {
+	if !found.FailsBelow(cmd.Limit) || !status.Holdable() && status != workorder.StatusOnHold {
 		return nil
 	}
 	return createHold(ctx, u, hold.Create{

@@ -146,12 +146,14 @@ func TestOpenQualityHold(t *testing.T) {
 	id := p.create("WO-1", workorder.WorkflowStandard)
 	ask := func(cmd manufacturing.RecordInspectionCommand) domaintest.Outcome {
 		inspected := must(p, manufacturing.RecordInspection, cmd).ID
-		return must(p, manufacturing.OpenQualityHold, manufacturing.OpenQualityHoldCommand{InspectionID: inspected})
+		return must(p, manufacturing.OpenQualityHold,
+			manufacturing.OpenQualityHoldCommand{InspectionID: inspected, Limit: dec("99")})
 	}
 	incoming := anInspection(id, 985, 15)
 	incoming.Stage = "incoming"
 	stated(t, ask(incoming))
 	stated(t, ask(anInspection(id, 10, 0)))
+	stated(t, ask(anInspection(id, 99, 1))) // the limit itself is allowed
 	out := ask(anInspection(id, 985, 15))
 	stated(t, out,
 		workorder.StatusChanged{

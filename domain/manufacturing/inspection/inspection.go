@@ -5,6 +5,8 @@ package inspection
 import (
 	"fmt"
 
+	"github.com/shopspring/decimal"
+
 	"annals/domain"
 )
 
@@ -39,8 +41,15 @@ type Inspection struct {
 	Inspector            *string     `json:"inspector"`
 }
 
-// Failed reports whether the order should be held: a final inspection found defective units.
-func (i Inspection) Failed() bool { return i.Stage == StageFinal && i.UnitsDefective > 0 }
+// FailsBelow reports whether the order should be held: the first pass yield of a final inspection, in percent, is below a
+// limit. The yield is taken exactly, and none of no units. Nothing fails below 0.
+func (i Inspection) FailsBelow(limit decimal.Decimal) bool {
+	if i.Stage != StageFinal || i.UnitsInspected == 0 {
+		return false
+	}
+	passed, inspected := decimal.NewFromInt(i.UnitsPassed), decimal.NewFromInt(i.UnitsInspected)
+	return passed.Shift(2).LessThan(limit.Mul(inspected))
+}
 
 // Event is a fact about a quality inspection.
 type Event interface {

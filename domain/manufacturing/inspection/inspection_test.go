@@ -3,6 +3,8 @@ package inspection_test
 import (
 	"testing"
 
+	"github.com/shopspring/decimal"
+
 	"annals/domain"
 	"annals/domain/domaintest"
 	"annals/domain/manufacturing/inspection"
@@ -27,14 +29,27 @@ func TestRecord(t *testing.T) {
 	s.When(record).ThenBroken()
 }
 
-func TestFailed(t *testing.T) {
+func TestFailsBelow(t *testing.T) {
 	t.Parallel()
-	for _, stage := range inspection.Stages() {
-		for _, defective := range []int64{0, 1} {
-			i := inspection.Inspection{Stage: stage, UnitsDefective: defective}
-			if got := i.Failed(); got != (stage == "final" && defective == 1) {
-				t.Errorf("%s inspection with %d defective units: failed is %t", stage, defective, got)
-			}
+	for _, c := range []struct {
+		stage             inspection.Stage
+		passed, inspected int64
+		limit             string
+		want              bool
+	}{
+		{"final", 985, 1000, "98.5", false}, // the limit itself is allowed
+		{"final", 985, 1000, "98.5001", true},
+		{"final", 984, 1000, "98.5", true},
+		{"final", 2, 3, "66.67", true}, // 66.666…, although it is shown as 66.67
+		{"final", 0, 3, "0", false},
+		{"final", 3, 3, "100", false},
+		{"final", 0, 0, "100", false},
+		{"in_process", 0, 3, "100", false},
+		{"incoming", 0, 3, "100", false},
+	} {
+		i := inspection.Inspection{Stage: c.stage, UnitsPassed: c.passed, UnitsInspected: c.inspected}
+		if got := i.FailsBelow(decimal.RequireFromString(c.limit)); got != c.want {
+			t.Errorf("%s inspection with %d of %d passed fails below %s: %t", c.stage, c.passed, c.inspected, c.limit, got)
 		}
 	}
 }
