@@ -51,6 +51,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.HasAvailableSubCommands() {
 		err := fmt.Errorf("unknown command %q", args[0])
+		cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which SuggestionsFor doesn't apply
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
 		}
