@@ -142,6 +142,13 @@ func (n *node) newGroup(cfg *serveConfig) error {
 	if err != nil {
 		return err
 	}
+	policies, err := n.policies(cfg)
+	if err != nil {
+		return err
+	}
+	if err := n.group.AddPolicies(policies...); err != nil {
+		return err
+	}
 	return n.group.AddTimers(n.timers(cfg)...)
 }
 

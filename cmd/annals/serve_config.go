@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -19,9 +20,11 @@ type serveConfig struct {
 	syncWait        time.Duration
 	shutdownTimeout time.Duration
 	readyLag        int64
-	logFormat       string
-	logLevel        slog.Level
-	printConfig     bool
+	// qualityHoldLimit is the yield of a final inspection, in percent, below which a quality hold is opened; 0: never.
+	qualityHoldLimit decimal.Decimal
+	logFormat        string
+	logLevel         slog.Level
+	printConfig      bool
 }
 
 func (s *serveConfig) register(flags *pflag.FlagSet) {
@@ -31,6 +34,8 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&s.syncWait, "synchronous-wait", time.Second, "longest `time` an answer waits for the audit log")
 	flags.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 15*time.Second, "longest `time` to finish what is under way")
 	flags.Int64Var(&s.readyLag, "ready-lag", 100_000, "`events` that a projection may be behind while the server says it is ready")
+	flags.TextVar(&s.qualityHoldLimit, "quality-hold-limit", decimal.Zero,
+		"`percent` of passed units below which a final inspection opens a quality hold; 0: never")
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -42,6 +47,8 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return misuse(cmd, "--log-format must be text or json, not %q", s.logFormat)
 	case s.cartLifetime <= 0 || s.cartSweep <= 0:
 		return misuse(cmd, "--cart-lifetime and --cart-sweep-interval must be above zero")
+	case s.qualityHoldLimit.IsNegative() || s.qualityHoldLimit.GreaterThan(decimal.NewFromInt(100)):
+		return misuse(cmd, "--quality-hold-limit must be 0 to 100")
 	case s.readyLag < 0:
 		return misuse(cmd, "--ready-lag must not be negative")
 	case s.syncWait < 0 || s.shutdownTimeout <= 0:

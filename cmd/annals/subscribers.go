@@ -50,6 +50,22 @@ func readModels() []projections.Projector {
 	}
 }
 
+// policies lists the policies that events drive.
+func (n *node) policies(cfg *serveConfig) ([]projections.PolicyHandler, error) {
+	qualityHolds, err := policies.NewQualityHolds(n.store.Runner, cfg.qualityHoldLimit, n.logger)
+	if err != nil {
+		return nil, err
+	}
+	return []projections.PolicyHandler{
+		policies.NewCloseOnShip(n.store.Runner, n.logger),
+		policies.NewKPIWatch(policies.KPIWatchConfig{
+			Figures: kpis.NewQueries(n.store.Tenants), Thresholds: kpithresholds.NewQueries(n.store.Tenants),
+			Commands: n.store.Runner, WaitFor: n.group.WaitFor, Logger: n.logger,
+		}),
+		qualityHolds,
+	}, nil
+}
+
 // timers lists the policies that time drives.
 func (n *node) timers(cfg *serveConfig) []projections.Timer {
 	return []projections.Timer{
