@@ -61,7 +61,7 @@ type bundle struct {
 func setup(t testing.TB) *bundle {
 	t.Helper()
 	db := pgtest.New(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return &bundle{DB: db, t: t, ctx: ctx, deps: Deps{
 		DB: db.DB.DB, Registry: newRegistry(t), Logger: slog.New(slog.DiscardHandler),
