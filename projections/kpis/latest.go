@@ -34,8 +34,11 @@ func (q *Queries) Latest(
 	}
 	var c projections.Conditions
 	c.Client(client)
-	if line != nil {
+	switch {
+	case line != nil:
 		c.And("line = ?", *line)
+	case !name.ByLine(): // inspections and deliveries have a line of their own in the index
+		c.And("line = ''")
 	}
 	cells := Spec().Schema() + "." + table + c.Where()
 	first, last := "d.day", "d.day"

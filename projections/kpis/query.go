@@ -70,22 +70,13 @@ func keySQL(by kpi.GroupBy) (string, error) {
 func (q *Queries) Groups(
 	ctx context.Context, client string, by kpi.GroupBy, f Filter, after string, limit int,
 ) (groups Groups, err error) {
-	key, err := keySQL(by)
-	if err != nil {
-		return Groups{}, err
-	}
 	var c projections.Conditions
 	c.Client(client)
 	f.add(&c)
-	if !by.Complete() {
-		c.And(key + " <> ''")
+	rest, err := groupsSQL(&c, by, after, limit+1)
+	if err != nil {
+		return Groups{}, err
 	}
-	if after != "" {
-		c.And("("+key+`) COLLATE "C" > ?`, after)
-	}
-	rest := `FROM (SELECT (` + key + `) COLLATE "C" AS key, ` + summed + ` FROM ` + Spec().Schema() + "." + table + c.Where() + `
-		GROUP BY 1 HAVING sum(entries) > 0 OR sum(inspections) > 0 OR sum(shipped) > 0
-		ORDER BY 1 LIMIT ` + c.Arg(limit+1) + `) AS g ORDER BY key`
 	var rows []grouped
 	err = q.tenants.Read(ctx, client, func(ctx context.Context, db eventstore.Querier) error {
 		if groups.Position, err = projections.Applied(ctx, db, Spec()); err != nil {
@@ -107,6 +98,29 @@ func (q *Queries) Groups(
 		groups.Items = append(groups.Items, Group{Key: r.Key, Figures: kpi.Compute(s, complete), Sums: s})
 	}
 	return groups, nil
+}
+
+// groupsSQL is the statement for groups from FROM on.
+func groupsSQL(c *projections.Conditions, by kpi.GroupBy, after string, limit int) (string, error) {
+	key, err := keySQL(by)
+	if err != nil {
+		return "", err
+	}
+	if !by.Complete() {
+		c.And(key + " <> ''")
+	}
+	order := "1"
+	if by == kpi.ByDay {
+		order = "day" // as the primary key has them, so that a page reads its own days alone
+	}
+	if day, err := domain.ParseDate(after); err == nil && by == kpi.ByDay {
+		c.And("day > ?", string(day))
+	} else if after != "" {
+		c.And("("+key+`) COLLATE "C" > ?`, after)
+	}
+	return `FROM (SELECT (` + key + `) COLLATE "C" AS key, ` + summed + ` FROM ` + Spec().Schema() + "." + table + c.Where() + `
+		GROUP BY ` + order + ` HAVING sum(entries) > 0 OR sum(inspections) > 0 OR sum(shipped) > 0
+		ORDER BY ` + order + ` LIMIT ` + c.Arg(limit) + `) AS g ORDER BY key`, nil
 }
 
 func (f Filter) add(c *projections.Conditions) {

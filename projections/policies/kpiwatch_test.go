@@ -136,6 +136,10 @@ func TestReplayFiresNothing(t *testing.T) {
 	for range 2 {
 		deps := replay.Deps{DB: p.DB.DB.DB, Registry: p.registry, Logger: slog.New(slog.DiscardHandler)}
 		for _, m := range []projections.Projector{kpis.New(), kpithresholds.New(), kpialerts.New()} {
+			dry, err := replay.Rebuild(context.Background(), deps, m, replay.Options{DryRun: true})
+			if err != nil || !dry.Comparison.Equal() {
+				t.Fatalf("%s differs from its replay: %+v, %v", m.Spec().Name, dry.Comparison, err)
+			}
 			if _, err := replay.Rebuild(context.Background(), deps, m, replay.Options{}); err != nil {
 				t.Fatal(err)
 			}
