@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"annals/cmd/annals/internal/demo"
+	"annals/cmd/annals/internal/progress"
 )
 
 func (c *cli) demoCommand() *cobra.Command {
@@ -54,8 +56,24 @@ With --url it fills a running server. Without, it fills the database that the fl
 }
 
 func (c *cli) runDemo(ctx context.Context, opts demo.Options) error {
+	end := func() {}
+	if progress.IsTerminal(c.stderr) {
+		opts.Progress, end = demoBar(c.stderr)
+	}
+	summary, err := demo.Run(ctx, opts)
+	end()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.stdout, "seed %d, client %s: %d stories, %d commands, %d events in %s\n",
+		opts.Seed, opts.Client, summary.Stories, summary.Commands, summary.Events, summary.Took.Round(time.Millisecond))
+	return err
+}
+
+// demoBar draws a bar over the stories; end removes it. A bar that can't be drawn is no reason to stop.
+func demoBar(w io.Writer) (update func(done, total int), end func()) {
 	bar := progressbar.NewOptions(-1,
-		progressbar.OptionSetWriter(c.stderr),
+		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription("stories"),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),
@@ -63,18 +81,11 @@ func (c *cli) runDemo(ctx context.Context, opts demo.Options) error {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionClearOnFinish(),
 	)
-	opts.Progress = func(done, total int) {
+	update = func(done, total int) {
 		if bar.GetMax() != total {
 			bar.ChangeMax(total)
 		}
-		_ = bar.Set(done) // a bar that can't be drawn is no reason to stop
+		_ = bar.Set(done)
 	}
-	summary, err := demo.Run(ctx, opts)
-	_ = bar.Finish()
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.stdout, "seed %d, client %s: %d stories, %d commands, %d events in %s\n",
-		opts.Seed, opts.Client, summary.Stories, summary.Commands, summary.Events, summary.Took.Round(time.Millisecond))
-	return err
+	return update, func() { _ = bar.Finish() }
 }

@@ -32,8 +32,13 @@ type Renderer struct {
 
 // New makes a renderer: a bar when out is a terminal, else plain lines.
 func New(out io.Writer) *Renderer {
+	return &Renderer{out: out, terminal: IsTerminal(out), now: time.Now}
+}
+
+// IsTerminal reports whether somebody may be looking: a bar is for them alone.
+func IsTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
-	return &Renderer{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), now: time.Now}
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Update shows where a rebuild is. It fits replay.Options.Progress. What can't be written isn't worth ending a rebuild
