@@ -81,6 +81,11 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.stopRebuilds = stopRebuilds
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(rebuildCtx, deps, readModels(), replay.Options{})
+	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
+		if err := n.recordRebuild(ctx, r, actor); err != nil {
+			n.logger.Error("a rebuild went live but isn't on record", "projection", r.Name, "error", err)
+		}
+	}
 	return n, n.newHandler(ctx, cfg)
 }
 

@@ -15,6 +15,9 @@ import (
 // Manager runs rebuilds in the background of a server, one at a time per projection. Nothing of it survives the process,
 // except that an interrupted build resumes when it is started again.
 type Manager struct {
+	// OnSwitched, unless nil, is called after a rebuild went live, with who asked for it. It is set before the first Start.
+	OnSwitched func(ctx context.Context, result Result, actor string)
+
 	ctx        context.Context // the server's: rebuilds outlive the requests that start them
 	deps       Deps
 	opts       Options
@@ -50,8 +53,8 @@ func NewManager(ctx context.Context, deps Deps, projectors []projections.Project
 
 // Start begins a rebuild and returns once its lock is taken. It fails with ErrUnknownProjection, with ErrNotReadModel,
 // with ErrAlreadyBuilding while this or another process rebuilds the projection, and with ErrManagerClosed. ctx is the
-// caller's, for the start alone.
-func (m *Manager) Start(ctx context.Context, name string) error {
+// caller's, for the start alone; actor is who asked for it.
+func (m *Manager) Start(ctx context.Context, name, actor string) error {
 	projector, ok := m.projectors[name]
 	if !ok {
 		return fmt.Errorf("%s: %w", name, ErrUnknownProjection)
@@ -69,6 +72,9 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	go func() {
 		defer m.release(name)
 		result, err := b.finish(m.ctx)
+		if err == nil && result.Switched && m.OnSwitched != nil {
+			m.OnSwitched(context.WithoutCancel(m.ctx), result, actor)
+		}
 		m.end(name, Outcome{Result: result, Err: err, At: time.Now()})
 		switch {
 		case err == nil:

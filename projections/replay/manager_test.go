@@ -23,17 +23,17 @@ func TestManager(t *testing.T) {
 		}
 	}})
 	for name, want := range map[string]error{"nobody": ErrUnknownProjection, "expiry": ErrNotReadModel} {
-		if err := m.Start(b.ctx, name); !errors.Is(err, want) {
+		if err := m.Start(b.ctx, name, "operator"); !errors.Is(err, want) {
 			t.Errorf("start %s: %v, want %v", name, err, want)
 		}
 	}
 	request, end := context.WithCancel(b.ctx)
-	if err := m.Start(request, "totals"); err != nil {
+	if err := m.Start(request, "totals", "operator"); err != nil {
 		t.Fatal(err)
 	}
 	end() // the request is answered; the rebuild goes on
 	<-reached
-	if err := m.Start(b.ctx, "totals"); !errors.Is(err, ErrAlreadyBuilding) {
+	if err := m.Start(b.ctx, "totals", "operator"); !errors.Is(err, ErrAlreadyBuilding) {
 		t.Errorf("a second start: %v", err)
 	}
 	if got := m.Progress(); len(got) != 1 || got[0].Name != "totals" || got[0].Phase != PhaseSwitch || got[0].Position != 9_000 {
@@ -60,14 +60,14 @@ func TestManagerStops(t *testing.T) {
 	b.live(p)
 	ctx, cancel := context.WithCancel(b.ctx)
 	m := NewManager(ctx, b.deps, []projections.Projector{p}, Options{MergeEvery: 2_000, observe: func(signal) { cancel() }})
-	if err := m.Start(b.ctx, "totals"); err != nil {
+	if err := m.Start(b.ctx, "totals", "operator"); err != nil {
 		t.Fatal(err)
 	}
 	m.Wait()
 	if last, ok := m.Last("totals"); !ok || !errors.Is(last.Err, context.Canceled) {
 		t.Errorf("outcome %+v", last)
 	}
-	if err := m.Start(b.ctx, "totals"); !errors.Is(err, ErrManagerClosed) {
+	if err := m.Start(b.ctx, "totals", "operator"); !errors.Is(err, ErrManagerClosed) {
 		t.Errorf("a start after the end: %v", err)
 	}
 	result, err := Rebuild(b.ctx, b.deps, p, Options{})

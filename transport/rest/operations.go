@@ -24,7 +24,7 @@ type Projections interface {
 
 // Rebuilds starts rebuilds of read models in the background.
 type Rebuilds interface {
-	Start(ctx context.Context, name string) error
+	Start(ctx context.Context, name, actor string) error
 }
 
 func (s *server) projectionEndpoints() []*endpoint {
@@ -142,7 +142,7 @@ func (s *server) rebuild(r *request, _ *jsonbody.Fields) (operate, error) {
 		if state.Kind != projections.KindReadModel {
 			return replay.ErrNotReadModel
 		}
-		return s.config.Rebuilds.Start(ctx, name)
+		return s.config.Rebuilds.Start(ctx, name, r.who.Actor)
 	}, nil
 }
 
