@@ -45,7 +45,7 @@ bench: postgres ## run the benchmarks (BENCH=regexp) on a durable PostgreSQL
 
 bench-smoke: postgres ## run each benchmark once
 	@packages=$$(scripts/packages-with Benchmark); \
-	bin/withpostgres $(GO) test -run '^$$' -bench . -benchtime 1x -vet=off $$packages
+	bin/withpostgres $(GO) test -run '^$$' -short -bench . -benchtime 1x -vet=off $$packages
 
 ci: lint bench-smoke race test ## all that a change must pass
 
