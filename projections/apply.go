@@ -64,10 +64,11 @@ func settle(next message.HandlerFunc) message.HandlerFunc {
 // apply applies a page and writes the checkpoint as the last statement. When an event fails, what precedes it is applied
 // and the checkpoint stops before it, together with what failed.
 func (f *feed) apply(ctx context.Context, tx *sql.Tx, frame []byte) (to int64, failure *Failure, err error) {
-	page, err := readFrame(frame)
+	page, err := readFrame(frame, f.events)
 	if err != nil {
 		return 0, nil, err
 	}
+	f.events = page.Events
 	good, failed := f.group.decoder.Decode(f.spec, page.Events)
 	part := cut(page, 0, good)
 	f.mu.Lock()

@@ -107,7 +107,7 @@ func benchPages(b *testing.B, owner *sqlx.DB, dsn string) float64 {
 	}
 	defer pool.Close()
 	spec := totalsSpec("totals")
-	spec.EventTypes = nil
+	spec.EventTypes, spec.Lean = nil, true
 	fold := projections.MustFold(projections.FoldConfig[domain.ID, total]{
 		Spec: spec, Table: "totals",
 		Keys: func(e projections.Event, keys []domain.ID) []domain.ID { return append(keys, e.AggregateID) },

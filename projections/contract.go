@@ -35,6 +35,9 @@ type Spec struct {
 	// Raw: the subscriber reads Data as it was recorded. Payload stays nil, and an event that this program can't decode
 	// doesn't stop it.
 	Raw bool
+	// Lean: the subscriber doesn't read who caused an event: EventID, ActorID, RecordedAt, CorrelationID, CausationID,
+	// RequestID and Metadata. They are left out of what it is given, which makes pages half as large.
+	Lean bool
 	// DDL makes the read model's tables. It is run with the schema as the only one on the search path, so it names its
 	// tables without one. Only tables and indexes: no views, foreign keys, sequences. CreateTables adds row-level security
 	// on client_id and the grants.
@@ -97,7 +100,8 @@ func (tx Tx) Table(name string) string { return tx.Schema + "." + name }
 type Projector interface {
 	Spec() Spec
 	// Apply writes what the page's events mean, in the transaction that advances the checkpoint. It may be called again
-	// with the same page after a rollback. It reads no clock, no random source and nothing outside the schema.
+	// with the same page after a rollback. It reads no clock, no random source and nothing outside the schema. The page
+	// and its events are valid until it returns; payloads may be kept.
 	Apply(ctx context.Context, tx Tx, page Page) error
 }
 

@@ -32,7 +32,9 @@ type feed struct {
 	policy    PolicyHandler
 	pageSize  int
 	log       *slog.Logger
-	frameSize int // of the last page, in bytes
+	query     string  // of a page
+	frameSize int     // of the last page, in bytes
+	events    []Event // of the last page, whose memory the next one takes
 
 	mu       sync.Mutex
 	next     wait

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"annals/domain"
@@ -55,9 +56,10 @@ func appendFrame(buf []byte, e *eventstore.Envelope) []byte {
 	return buf
 }
 
-// readFrame gives the page in a frame, payloads not yet decoded. The events share the frame's memory.
-func readFrame(frame []byte) (Page, error) {
-	r := frameReader{text: string(frame)}
+// readFrame gives the page in a frame, payloads not yet decoded. Data and Metadata share the frame's memory; the events
+// are written over those in the slice.
+func readFrame(frame []byte, events []Event) (Page, error) {
+	r := frameReader{known: make(map[string]string)}
 	if len(frame) < headerSize || frame[0] != frameVersion {
 		return Page{}, fmt.Errorf("%w: no header of version %d", errFrame, frameVersion)
 	}
@@ -65,7 +67,7 @@ func readFrame(frame []byte) (Page, error) {
 	count := int(binary.BigEndian.Uint32(frame[17:]))
 	page := Page{
 		From: int64(binary.BigEndian.Uint64(frame[1:])), To: int64(binary.BigEndian.Uint64(frame[9:])),
-		Events: make([]Event, 0, min(count, len(r.rest)/leastEvent+1)),
+		Events: slices.Grow(events[:0], min(count, len(r.rest)/leastEvent+1)),
 	}
 	for len(r.rest) > 0 && !r.damaged {
 		var e Event
@@ -75,10 +77,11 @@ func readFrame(frame []byte) (Page, error) {
 		e.SchemaVersion = int(r.varint())
 		e.OccurredAt = time.UnixMicro(r.varint()).UTC()
 		e.RecordedAt = time.UnixMicro(r.varint()).UTC()
-		for _, s := range [...]*string{
-			&e.EventType, &e.AggregateType, &e.ClientID, &e.ActorID, &e.CorrelationID, &e.CausationID, &e.RequestID,
-		} {
-			*s = r.string()
+		for _, s := range [...]*string{&e.EventType, &e.AggregateType, &e.ClientID, &e.ActorID} {
+			*s = r.common()
+		}
+		for _, s := range [...]*string{&e.CorrelationID, &e.CausationID, &e.RequestID} {
+			*s = string(r.bytes())
 		}
 		e.Data, e.Metadata = r.bytes(), r.bytes()
 		page.Events = append(page.Events, e)
@@ -92,10 +95,10 @@ func readFrame(frame []byte) (Page, error) {
 // leastEvent is the least that an event takes: two ids and a byte for each other field.
 const leastEvent = 2*16 + 5 + 9
 
-// frameReader reads from the front of rest. text holds the whole frame once more, so that strings need no copy each.
+// frameReader reads from the front of rest.
 type frameReader struct {
 	rest    []byte
-	text    string
+	known   map[string]string // texts that many events have, kept once
 	damaged bool
 }
 
@@ -130,11 +133,13 @@ func (r *frameReader) bytes() []byte {
 	return b
 }
 
-func (r *frameReader) string() string {
+// common reads a text that is probably the same as another event's.
+func (r *frameReader) common() string {
 	b := r.bytes()
-	end := len(r.text) - len(r.rest)
-	if r.damaged {
-		return ""
+	if s, ok := r.known[string(b)]; ok {
+		return s
 	}
-	return r.text[end-len(b) : end]
+	s := string(b)
+	r.known[s] = s
+	return s
 }

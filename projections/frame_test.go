@@ -38,7 +38,7 @@ func TestFrameKeepsEveryField(t *testing.T) {
 			frame = appendFrame(frame, &events[i])
 		}
 		endFrame(frame, from, to, len(events))
-		page, err := readFrame(frame)
+		page, err := readFrame(frame, make([]Event, rapid.IntRange(0, 9).Draw(t, "before")))
 		if err != nil || page.From != from || page.To != to || len(page.Events) != len(events) {
 			t.Fatalf("%+v: %v", page, err)
 		}
@@ -49,7 +49,7 @@ func TestFrameKeepsEveryField(t *testing.T) {
 		}
 		// A part of a frame is an error.
 		if len(frame) > 1 {
-			if _, err := readFrame(frame[:rapid.IntRange(0, len(frame)-1).Draw(t, "cut")]); err == nil {
+			if _, err := readFrame(frame[:rapid.IntRange(0, len(frame)-1).Draw(t, "cut")], nil); err == nil {
 				t.Fatal("a part of a frame was read")
 			}
 		}

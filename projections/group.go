@@ -139,6 +139,9 @@ func (g *Group) add(f *feed) error {
 		}
 	}
 	f.group, f.pageSize = g, g.cfg.PageSize
+	if f.query = livePage(f.spec); f.policy != nil {
+		f.query = policyPage(f.spec)
+	}
 	f.log = g.cfg.Logger.With("subscriber", f.spec.Name, "version", f.spec.Version)
 	g.feeds = append(g.feeds, f)
 	return nil

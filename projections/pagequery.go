@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/lib/pq"
 
-	"annals/domain"
 	"annals/eventstore"
 )
 
@@ -22,31 +22,49 @@ const topic = "events"
 // typedSpan is how many pages' worth of positions a page spans for a subscriber that wants only some event types.
 const typedSpan = 10
 
-// eventColumns are an event's columns in the order of eventScanner.
-const eventColumns = `e.position, e.aggregate_version, e.event_id, e.aggregate_id, e.schema_version, e.occurred_at,
-	e.recorded_at, e.event_type, e.aggregate_type, e.client_id, e.actor_id, e.correlation_id, e.causation_id, e.request_id,
-	e.data, e.metadata`
+// eventColumns are an event's columns in the order of eventScanner, each with what the header row has in its place. A
+// lean subscriber gets the first of them.
+var eventColumns = [...]struct{ name, header string }{
+	{"position", "low"}, {"aggregate_version", "high"}, {"aggregate_id", "NULL::uuid"}, {"schema_version", "0"},
+	{"occurred_at", "timestamptz 'epoch'"}, {"event_type", "''"}, {"aggregate_type", "''"}, {"client_id", "''"},
+	{"data", "NULL::json"},
+	{"event_id", "NULL::uuid"}, {"recorded_at", "timestamptz 'epoch'"}, {"actor_id", "''"}, {"correlation_id", "''"},
+	{"causation_id", "''"}, {"request_id", "''"}, {"metadata", "NULL::json"},
+}
 
-// pageRows reads the events of the positions in bounds (low, high], less those an operator skipped.
-// $1 name, $2 version, $3 event types or null, $4 the most rows.
-const pageRows = `
-	SELECT ` + eventColumns + ` FROM annals.events e
+// leanColumns is how many columns a lean subscriber gets.
+const leanColumns = 9
+
+func columnCount(spec Spec) int {
+	if spec.Lean {
+		return leanColumns
+	}
+	return len(eventColumns)
+}
+
+// pageRows reads the page in bounds (low, high]: a header row with the bounds, and the events, less those an operator
+// skipped. Positions are dense: the bounds are known without looking at the events, and those a subscriber doesn't want
+// never leave the server. $1 name, $2 version, $3 event types or null, $4 the most rows.
+func pageRows(spec Spec) string {
+	var header, events []string
+	for _, c := range eventColumns[:columnCount(spec)] {
+		header, events = append(header, c.header), append(events, "e."+c.name)
+	}
+	return `
+	SELECT ` + strings.Join(header, ", ") + ` FROM bounds
+	UNION ALL (
+	SELECT ` + strings.Join(events, ", ") + ` FROM annals.events e
 	WHERE e.position > (SELECT low FROM bounds) AND e.position <= (SELECT high FROM bounds)
 	  AND ($3::text[] IS NULL OR e.event_type = ANY ($3::text[]))
 	  AND e.position NOT IN (SELECT s.position FROM annals.skipped_events s WHERE s.projection = $1 AND s.version = $2)
-	ORDER BY e.position LIMIT $4`
-
-// header makes the first row of a page's result: the bounds, in the first two columns.
-const header = `
-	SELECT low, high, NULL::uuid, NULL::uuid, NULL::integer, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::text,
-		NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::json, NULL::json
-	FROM bounds`
+	ORDER BY e.position LIMIT $4)`
+}
 
 // livePage takes the checkpoint, unless another node has it or the subscriber isn't to run, and reads the page after it.
-// Positions are dense: the bounds are known without looking at the events, and those a subscriber doesn't want never
-// leave the server. $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and
-// checkpoint go together, and the log has the events.
-const livePage = `
+// $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and checkpoint go together,
+// and the log has the events.
+func livePage(spec Spec) string {
+	return `
 WITH checkpoint AS MATERIALIZED (
 	SELECT position FROM annals.subscribers
 	WHERE name = $1 AND version = $2
@@ -57,7 +75,16 @@ WITH checkpoint AS MATERIALIZED (
 		least(c.position + $5, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high,
 		set_config('synchronous_commit', $6, true) AS durability
 	FROM checkpoint c
-)` + header + ` UNION ALL (` + pageRows + `)`
+)` + pageRows(spec)
+}
+
+// policyPage reads the page after $5, of at most $6 positions.
+func policyPage(spec Spec) string {
+	return `
+WITH bounds AS MATERIALIZED (
+	SELECT $5::bigint AS low, least($5::bigint + $6, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high
+)` + pageRows(spec)
+}
 
 // pageSchema adapts the log to watermill-sql: the table events is the topic, and a message is a page.
 type pageSchema struct{ feed *feed }
@@ -74,7 +101,7 @@ func (s pageSchema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
 		durability = "off"
 	}
 	return wsql.Query{
-		Query: livePage,
+		Query: f.query,
 		Args:  []any{f.spec.Name, f.spec.Version, types, f.pageSize, f.span(), durability},
 	}, nil
 }
@@ -85,11 +112,10 @@ func (s pageSchema) UnmarshalMessage(params wsql.UnmarshalMessageParams) (wsql.R
 	if !ok {
 		return wsql.Row{}, fmt.Errorf("a page can't be read from %T", params.Row)
 	}
-	b, frame, correlation, err := drain(rows.Rows, s.feed.pageSize, s.feed.span(), s.feed.frameSize)
+	b, frame, correlation, err := s.feed.drain(rows.Rows)
 	if err != nil {
 		return wsql.Row{}, rows.tx.broken(err)
 	}
-	s.feed.frameSize = len(frame)
 	rows.tx.bounds = b
 	if b.to <= b.from {
 		return wsql.Row{}, sql.ErrNoRows
@@ -151,10 +177,10 @@ type bounds struct {
 	full     bool  // there may be more at once
 }
 
-// drain reads a page's result, which stands at its header, into a frame of about size bytes.
-func drain(rows *sql.Rows, limit int, span int64, size int) (b bounds, frame []byte, correlation string, err error) {
-	var scan eventScanner
-	if err := rows.Scan(scan.dest()...); err != nil {
+// drain reads a page's result, which stands at its header, into a frame.
+func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string, err error) {
+	scan := newEventScanner(f.spec)
+	if err := rows.Scan(scan.dest...); err != nil {
 		return b, nil, "", fmt.Errorf("scan a page's header: %w", err)
 	}
 	b = bounds{taken: true, from: scan.e.Position, to: scan.e.AggregateVersion}
@@ -162,9 +188,9 @@ func drain(rows *sql.Rows, limit int, span int64, size int) (b bounds, frame []b
 		return b, nil, "", rows.Err()
 	}
 	high, count, last := b.to, 0, b.from
-	frame = beginFrame(size)
+	frame = beginFrame(f.frameSize)
 	for rows.Next() {
-		if err := rows.Scan(scan.dest()...); err != nil {
+		if err := rows.Scan(scan.dest...); err != nil {
 			return b, nil, "", fmt.Errorf("scan an event: %w", err)
 		}
 		e, err := scan.envelope()
@@ -184,51 +210,42 @@ func drain(rows *sql.Rows, limit int, span int64, size int) (b bounds, frame []b
 	if err := rows.Err(); err != nil {
 		return b, nil, "", fmt.Errorf("read a page: %w", err)
 	}
-	b.full = high == b.from+span
-	if count == limit { // the rows ended the page, not the bounds: it reaches to the last of them
+	b.full = high == b.from+f.span()
+	if count == f.pageSize { // the rows ended the page, not the bounds: it reaches to the last of them
 		b.full, b.to = true, last
 	}
 	endFrame(frame, b.from, b.to, count)
+	f.frameSize = len(frame)
 	return b, frame, correlation, nil
 }
 
-// eventScanner scans rows of eventColumns. Texts are valid until the next row.
+// eventScanner scans rows of eventColumns. What it gives is valid until the next row.
 type eventScanner struct {
-	e                  eventstore.Envelope
-	version, schema    sql.NullInt64
-	id, aggregate      sql.RawBytes
-	occurred, recorded sql.NullTime
-	texts              [7]sql.NullString
-	data, metadata     sql.RawBytes
-	fields             []any
+	e                             eventstore.Envelope
+	id, aggregate, data, metadata sql.RawBytes
+	dest                          []any
 }
 
-func (s *eventScanner) dest() []any {
-	if s.fields == nil {
-		s.fields = []any{
-			&s.e.Position, &s.e.AggregateVersion, &s.id, &s.aggregate, &s.schema, &s.occurred, &s.recorded,
-			&s.texts[0], &s.texts[1], &s.texts[2], &s.texts[3], &s.texts[4], &s.texts[5], &s.texts[6], &s.data, &s.metadata,
-		}
-	}
-	return s.fields
+func newEventScanner(spec Spec) *eventScanner {
+	s := new(eventScanner)
+	e := &s.e
+	s.dest = []any{
+		&e.Position, &e.AggregateVersion, &s.aggregate, &e.SchemaVersion, &e.OccurredAt, &e.EventType, &e.AggregateType,
+		&e.ClientID, &s.data,
+		&s.id, &e.RecordedAt, &e.ActorID, &e.CorrelationID, &e.CausationID, &e.RequestID, &s.metadata,
+	}[:columnCount(spec)]
+	return s
 }
 
-// envelope gives the row that was scanned. It shares the row's memory.
+// envelope gives the row that was scanned.
 func (s *eventScanner) envelope() (*eventstore.Envelope, error) {
-	for _, id := range [...]struct {
-		to   *domain.ID
-		text []byte
-	}{{&s.e.EventID, s.id}, {&s.e.AggregateID, s.aggregate}} {
-		if err := id.to.UnmarshalText(id.text); err != nil {
-			return nil, fmt.Errorf("position %d: %q: %w", s.e.Position, id.text, err)
-		}
+	if err := s.e.AggregateID.UnmarshalText(s.aggregate); err != nil {
+		return nil, fmt.Errorf("position %d: aggregate %q: %w", s.e.Position, s.aggregate, err)
 	}
-	s.e.SchemaVersion = int(s.schema.Int64)
-	s.e.OccurredAt, s.e.RecordedAt = s.occurred.Time, s.recorded.Time
-	for i, to := range [...]*string{
-		&s.e.EventType, &s.e.AggregateType, &s.e.ClientID, &s.e.ActorID, &s.e.CorrelationID, &s.e.CausationID, &s.e.RequestID,
-	} {
-		*to = s.texts[i].String
+	if len(s.dest) > leanColumns {
+		if err := s.e.EventID.UnmarshalText(s.id); err != nil {
+			return nil, fmt.Errorf("position %d: event %q: %w", s.e.Position, s.id, err)
+		}
 	}
 	s.e.Data, s.e.Metadata = []byte(s.data), []byte(s.metadata)
 	return &s.e, nil
@@ -240,7 +257,7 @@ func readPage(ctx context.Context, db Executor, f *feed, from int64) (bounds, []
 	if f.spec.EventTypes != nil {
 		types = pq.Array(f.spec.EventTypes)
 	}
-	rows, err := db.QueryContext(ctx, policyPage, f.spec.Name, f.spec.Version, types, f.pageSize, from, f.span())
+	rows, err := db.QueryContext(ctx, f.query, f.spec.Name, f.spec.Version, types, f.pageSize, from, f.span())
 	if err != nil {
 		return bounds{}, nil, "", err
 	}
@@ -248,11 +265,5 @@ func readPage(ctx context.Context, db Executor, f *feed, from int64) (bounds, []
 	if !rows.Next() {
 		return bounds{}, nil, "", errors.Join(errors.New("a page without a header"), rows.Err())
 	}
-	return drain(rows, f.pageSize, f.span(), 0)
+	return f.drain(rows)
 }
-
-// policyPage reads the page after $5.
-const policyPage = `
-WITH bounds AS MATERIALIZED (
-	SELECT $5::bigint AS low, least($5::bigint + $6, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high
-)` + header + ` UNION ALL (` + pageRows + `)`

@@ -162,7 +162,7 @@ func (f *feed) handlePolicy(msg *message.Message) error {
 	if !ok {
 		return errors.New("a page arrived without its bounds")
 	}
-	page, err := readFrame(msg.Payload)
+	page, err := readFrame(msg.Payload, nil)
 	if err != nil {
 		return err
 	}

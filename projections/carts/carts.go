@@ -37,7 +37,7 @@ type Cart struct {
 // Spec identifies the read model.
 func Spec() projections.Spec {
 	return projections.Spec{
-		Name: "carts", Version: 1, Kind: projections.KindReadModel, DDL: ddl,
+		Name: "carts", Version: 1, Kind: projections.KindReadModel, Lean: true, DDL: ddl,
 		EventTypes: projections.EventTypesOf(cart.Definition()),
 	}
 }

@@ -39,7 +39,7 @@ type Order struct {
 // Spec identifies the read model.
 func Spec() projections.Spec {
 	return projections.Spec{
-		Name: "orders", Version: 1, Kind: projections.KindReadModel, DDL: ddl,
+		Name: "orders", Version: 1, Kind: projections.KindReadModel, Lean: true, DDL: ddl,
 		EventTypes: projections.EventTypesOf(order.Definition()),
 	}
 }

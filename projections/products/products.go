@@ -40,7 +40,7 @@ func (p Product) OnHand() int64 { return p.state().OnHand() }
 // Spec identifies the read model.
 func Spec() projections.Spec {
 	return projections.Spec{
-		Name: "products", Version: 1, Kind: projections.KindReadModel, DDL: ddl,
+		Name: "products", Version: 1, Kind: projections.KindReadModel, Lean: true, DDL: ddl,
 		EventTypes: projections.EventTypesOf(product.Definition()),
 	}
 }
