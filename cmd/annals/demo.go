@@ -72,20 +72,24 @@ func (c *cli) runDemo(ctx context.Context, opts demo.Options) error {
 
 // demoBar draws a bar over the stories; end removes it. A bar that can't be drawn is no reason to stop.
 func demoBar(w io.Writer) (update func(done, total int), end func()) {
-	bar := progressbar.NewOptions(-1,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("stories"),
-		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionClearOnFinish(),
-	)
+	var bar *progressbar.ProgressBar // made once the total is known: without one it would draw from a goroutine of its own
 	update = func(done, total int) {
-		if bar.GetMax() != total {
-			bar.ChangeMax(total)
+		if bar == nil {
+			bar = progressbar.NewOptions(total,
+				progressbar.OptionSetWriter(w),
+				progressbar.OptionSetDescription("stories"),
+				progressbar.OptionShowCount(),
+				progressbar.OptionShowIts(),
+				progressbar.OptionThrottle(100*time.Millisecond),
+				progressbar.OptionSetPredictTime(true),
+				progressbar.OptionClearOnFinish(),
+			)
 		}
 		_ = bar.Set(done)
 	}
-	return update, func() { _ = bar.Finish() }
+	return update, func() {
+		if bar != nil {
+			_ = bar.Finish()
+		}
+	}
 }

@@ -28,7 +28,7 @@ func BenchmarkHTTPCommand(b *testing.B) {
 	server := pgtest.Cluster(b, pgtest.WithFsync(), pgtest.WithSettings(map[string]string{"max_connections": "300"}))
 	cfg := &serveConfig{
 		addr: "127.0.0.1:0", cartLifetime: time.Hour, cartSweep: time.Hour, syncWait: time.Second,
-		shutdownTimeout: stopTimeout, readyLag: 1 << 40,
+		shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
 	}
 	n, err := startNode(b.Context(), cfg, server.DSN(), slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -44,10 +45,11 @@ type node struct {
 	dsn       string
 	logger    *slog.Logger
 
-	pools        []*sqlx.DB
-	stopAnswers  context.CancelFunc // ends answers that would go on for long
-	stopRebuilds context.CancelFunc
-	groupDone    chan error // receives what group.Run returned
+	pools       []*sqlx.DB
+	stopAnswers context.CancelFunc // ends answers that would go on for long
+	stopWork    context.CancelFunc // ends rebuilds and housekeeping
+	work        sync.WaitGroup     // housekeeping
+	groupDone   chan error         // receives what group.Run returned
 }
 
 // startNode migrates the database and starts everything but the listener. close ends what it started, also after an
@@ -77,10 +79,11 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 		return n, err
 	}
 	n.runGroup(ctx)
-	rebuildCtx, stopRebuilds := context.WithCancel(context.WithoutCancel(ctx))
-	n.stopRebuilds = stopRebuilds
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopWork = stopWork
+	n.work.Go(func() { n.housekeeping(workCtx, cfg.keyRetention) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
-	n.rebuilds = replay.NewManager(rebuildCtx, deps, readModels(), replay.Options{})
+	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
 	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
 		if err := n.recordRebuild(ctx, r, actor); err != nil {
 			n.logger.Error("a rebuild went live but isn't on record", "projection", r.Name, "error", err)
@@ -208,9 +211,10 @@ func (n *node) close(timeout time.Duration) error {
 	if n.stopAnswers != nil {
 		n.stopAnswers()
 	}
-	if n.stopRebuilds != nil {
-		n.stopRebuilds()
+	if n.stopWork != nil {
+		n.stopWork()
 	}
+	n.work.Wait()
 	if n.rebuilds != nil {
 		n.rebuilds.Wait()
 	}

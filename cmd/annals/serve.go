@@ -88,7 +88,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, address string) error) (err error) {
 	cfg := &serveConfig{
 		addr: "127.0.0.1:0", cartLifetime: 24 * time.Hour, cartSweep: time.Hour, syncWait: time.Second,
-		shutdownTimeout: stopTimeout, readyLag: 1 << 40,
+		shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
 	}
 	logger := quietLogger(c.stderr)
 	d, err := c.openDatabase(ctx, logger, false)

@@ -19,6 +19,7 @@ type serveConfig struct {
 	cartSweep       time.Duration
 	syncWait        time.Duration
 	shutdownTimeout time.Duration
+	keyRetention    time.Duration
 	readyLag        int64
 	// qualityHoldLimit is the yield of a final inspection, in percent, below which a quality hold is opened; 0: never.
 	qualityHoldLimit decimal.Decimal
@@ -32,6 +33,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&s.cartLifetime, "cart-lifetime", 24*time.Hour, "`time` after which an idle cart expires")
 	flags.DurationVar(&s.cartSweep, "cart-sweep-interval", 30*time.Second, "`time` between looks for idle carts")
 	flags.DurationVar(&s.syncWait, "synchronous-wait", time.Second, "longest `time` an answer waits for the audit log")
+	flags.DurationVar(&s.keyRetention, "idempotency-retention", 48*time.Hour, "`time` for which idempotency keys are kept, at least 24h")
 	flags.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 15*time.Second, "longest `time` to finish what is under way")
 	flags.Int64Var(&s.readyLag, "ready-lag", 100_000, "`events` that a projection may be behind while the server says it is ready")
 	flags.TextVar(&s.qualityHoldLimit, "quality-hold-limit", decimal.Zero,
@@ -51,6 +53,8 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return misuse(cmd, "--quality-hold-limit must be 0 to 100")
 	case s.readyLag < 0:
 		return misuse(cmd, "--ready-lag must not be negative")
+	case s.keyRetention < minIdempotencyRetention:
+		return misuse(cmd, "--idempotency-retention must be at least %s", minIdempotencyRetention)
 	case s.syncWait < 0 || s.shutdownTimeout <= 0:
 		return misuse(cmd, "--synchronous-wait must not be negative, and --shutdown-timeout must be above zero")
 	}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"annals/projections"
+)
+
+// housekeepingInterval is how often a node removes what has served its time.
+const housekeepingInterval = 10 * time.Minute
+
+// minIdempotencyRetention is what callers are promised.
+const minIdempotencyRetention = 24 * time.Hour
+
+// housekeeping removes old idempotency keys until ctx ends. Several nodes may do so at once.
+func (n *node) housekeeping(ctx context.Context, retention time.Duration) {
+	ticker := time.NewTicker(housekeepingInterval)
+	defer ticker.Stop()
+	for {
+		if err := n.removeOldKeys(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
+			n.logger.Warn("old idempotency keys were not removed; they are tried again later", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// removeOldKeys removes the keys of requests by age, and those of policies that have caught up: as long as a policy may
+// see an event again, the key keeps it from acting on it twice.
+func (n *node) removeOldKeys(ctx context.Context, before time.Time) error {
+	scopes := []string{"http"}
+	states, err := n.group.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range states {
+		if s.Kind == projections.KindPolicy && s.Status == projections.StatusRunning && s.Lag == 0 {
+			scopes = append(scopes, "policy:"+s.Name)
+		}
+	}
+	for _, scope := range scopes {
+		removed, err := n.store.DeleteIdempotencyKeys(ctx, scope, before)
+		if err != nil {
+			return err
+		}
+		if removed > 0 {
+			n.logger.Info("old idempotency keys removed", "scope", scope, "keys", removed)
+		}
+	}
+	return nil
+}
