@@ -19,7 +19,8 @@ func NormalizeDSN(dsn string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if pairs, err = pq.ParseURL(u); err != nil { //nolint:staticcheck // the only converter lib/pq has
+		//lint:ignore SA1019 it is the only converter that lib/pq has
+		if pairs, err = pq.ParseURL(u); err != nil {
 			return "", fmt.Errorf("read the database URL: %w", redact(err))
 		}
 	}

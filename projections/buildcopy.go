@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -35,9 +36,10 @@ func (t *rowTable[R]) copyIn(ctx context.Context, tx Tx, rows []*R) (done bool, 
 	}
 	list := make([]string, len(t.columns))
 	for i, c := range t.columns {
-		list[i] = c.name
+		list[i] = pq.QuoteIdentifier(c.name)
 	}
-	statement, err := p.PrepareContext(ctx, pq.CopyInSchema(tx.Schema, t.name, list...))
+	statement, err := p.PrepareContext(ctx, fmt.Sprintf("COPY %s.%s (%s) FROM STDIN",
+		pq.QuoteIdentifier(tx.Schema), pq.QuoteIdentifier(t.name), strings.Join(list, ", ")))
 	if err != nil {
 		return false, fmt.Errorf("copy into %s: %w", t.name, err)
 	}
