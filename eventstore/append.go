@@ -69,7 +69,9 @@ type AppendOutcome struct {
 
 // ConflictError says that streams are not at the expected versions. Only this error permits a new decision.
 type ConflictError struct {
-	Versions map[domain.ID]int64 // the current version of each stream of the request that moved
+	// Versions are those of streams of the request that moved. When the node knows that it is too late without asking
+	// the log, a version can be lower than the stream's by now, and streams can be missing, but never all.
+	Versions map[domain.ID]int64
 }
 
 // Error implements error.

@@ -35,6 +35,8 @@ type SequencerConfig struct {
 	OnReconnect func()
 	// Dial replaces the way to the database, for tests; nil: the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	margin time.Duration // beyond StatementTimeout, until the connection counts as lost; 0: 1 s
 }
 
 func (c *SequencerConfig) setDefaults() {
@@ -54,6 +56,7 @@ func (c *SequencerConfig) setDefaults() {
 	defaults(&c.Timeout, 15*time.Second)
 	defaults(&c.StatementTimeout, 5*time.Second)
 	defaults(&c.LockTimeout, 2*time.Second)
+	defaults(&c.margin, time.Second)
 }
 
 func defaults[T comparable](v *T, def T) {
@@ -142,6 +145,7 @@ func (s *Sequencer) linkConfig() linkConfig {
 	return linkConfig{
 		dsn: s.cfg.DSN, appName: s.cfg.AppName + " append", role: RoleApp, dial: s.cfg.Dial,
 		statementTimeout: s.cfg.StatementTimeout, lockTimeout: s.cfg.LockTimeout,
+		margin: s.cfg.margin,
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 type link struct {
 	conn    driver.Conn
 	socket  net.Conn
-	limit   time.Duration // how long one statement may take, the network included
+	limit   time.Duration // how long an answer may take
+	margin  time.Duration // by how much it may be exceeded, for not setting the deadline each time
 	backend backend
 	batch   driver.StmtQueryContext
 	one     driver.StmtQueryContext
@@ -40,14 +41,13 @@ type linkConfig struct {
 	role             Role
 	statementTimeout time.Duration
 	lockTimeout      time.Duration
+	margin           time.Duration // for what the statement's timeout doesn't cover: the commit's wait and the network
 	dial             func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 const (
 	batchStatement = `SELECT head, verdicts FROM annals.append_v1($1, $2, $3, $4, $5, $6)`
 	oneStatement   = `SELECT head, verdicts FROM annals.append_one_v1($1, $2)`
-	// The server answers a statement within its own timeout, except for the wait of the commit itself.
-	networkMargin = 2 * time.Second
 )
 
 // socketDialer dials for lib/pq and keeps the socket, whose deadlines lib/pq doesn't expose.
@@ -87,13 +87,13 @@ func connect(ctx context.Context, cfg linkConfig, lost backend) (_ *link, err er
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	l := &link{conn: conn, socket: dialer.socket, limit: cfg.statementTimeout + networkMargin}
+	l := &link{conn: conn, socket: dialer.socket, limit: cfg.statementTimeout + cfg.margin, margin: cfg.margin}
 	defer func() {
 		if err != nil {
 			l.close()
 		}
 	}()
-	if err := l.socket.SetDeadline(time.Now().Add(l.limit)); err != nil {
+	if err := l.socket.SetDeadline(time.Now().Add(connectTimeout + backendTimeout)); err != nil {
 		return nil, err
 	}
 	if err := l.end(lost); err != nil {
@@ -224,9 +224,9 @@ func (l *link) head() (int64, error) {
 
 // call is one execution of a prepared statement: the head and the verdicts, null when every request won.
 func (l *link) call(stmt driver.StmtQueryContext, args []driver.NamedValue) (head int64, verdicts []byte, err error) {
-	if now := time.Now(); now.Sub(l.renewed) > networkMargin/2 {
+	if now := time.Now(); now.Sub(l.renewed) > l.margin {
 		l.renewed = now
-		if err := l.socket.SetDeadline(now.Add(l.limit + networkMargin/2)); err != nil {
+		if err := l.socket.SetDeadline(now.Add(l.limit + l.margin)); err != nil {
 			return 0, nil, err
 		}
 	}

@@ -122,7 +122,7 @@ func TestTheLostBackendIsEnded(t *testing.T) {
 	db := pgtest.New(t)
 	d := &lossyDial{}
 	s := openSequencer(t, db.DSN, lossy(d), func(c *SequencerConfig) {
-		c.StatementTimeout, c.LockTimeout = time.Minute, time.Minute
+		c.StatementTimeout, c.LockTimeout = 10*time.Minute, 10*time.Minute
 	})
 	// The append waits for the lock when its connection is cut: a backend that waits doesn't notice that.
 	lock, err := db.Connx(t.Context())
@@ -143,7 +143,9 @@ func TestTheLostBackendIsEnded(t *testing.T) {
 	s.link.socket.Close()
 	waitFor(t, func() bool {
 		var n int
-		db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, before.pid)
+		if err := db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, before.pid); err != nil {
+			t.Fatal(err)
+		}
 		return n == 0
 	})
 	if _, err := lock.ExecContext(t.Context(), `SELECT pg_advisory_unlock_all()`); err != nil {
@@ -256,7 +258,7 @@ func TestUnfinishedCommitIsNotSuccess(t *testing.T) {
 	defer admin.Close()
 	migrate(t, admin)
 	s := openSequencer(t, dsn, func(c *SequencerConfig) {
-		c.StatementTimeout, c.Timeout = 100*time.Millisecond, 3*time.Second
+		c.StatementTimeout, c.margin, c.Timeout = time.Second, 100*time.Millisecond, 4*time.Second
 	})
 	setStandby := func(name string) {
 		admin.MustExec(`ALTER SYSTEM SET synchronous_standby_names = '` + name + `'`)

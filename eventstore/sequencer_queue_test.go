@@ -203,7 +203,7 @@ func holdLock(t *testing.T, db *pgtest.DB) (release func()) {
 	})
 }
 
-func patient(c *SequencerConfig) { c.LockTimeout, c.StatementTimeout = time.Minute, time.Minute }
+func patient(c *SequencerConfig) { c.LockTimeout, c.StatementTimeout = 10*time.Minute, 10*time.Minute }
 
 func TestOverloadAndAbandonedCallers(t *testing.T) {
 	t.Parallel()
@@ -252,12 +252,15 @@ func TestCloseDrains(t *testing.T) {
 	defer release()
 	var wg sync.WaitGroup
 	const callers = 10
-	for range callers {
+	for i := range callers {
 		wg.Go(func() {
 			if _, err := s.Append(t.Context(), onStream(freshID(), 0, 1)); err != nil {
 				t.Error(describe(err))
 			}
 		})
+		if i == 0 { // alone in its batch
+			waitFor(t, func() bool { return waitingForLock(t, db, s.link.backend.pid) })
+		}
 	}
 	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.queue.count == callers-1 })
 	closed := make(chan error)
@@ -324,6 +327,9 @@ func TestRefusedBatchIsBisected(t *testing.T) {
 				t.Errorf("request %d: %v", i, describe(err))
 			}
 		})
+		if i == 0 { // alone in its batch
+			waitFor(t, func() bool { return waitingForLock(t, db, s.link.backend.pid) })
+		}
 	}
 	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.queue.count == callers-1 })
 	release()

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // openSequencer opens a sequencer on a database; it is closed when the test ends.
 func openSequencer(t testing.TB, dsn string, change ...func(*SequencerConfig)) *Sequencer {
 	t.Helper()
-	cfg := SequencerConfig{DSN: dsn}
+	cfg := SequencerConfig{DSN: dsn, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, c := range change {
 		c(&cfg)
 	}
