@@ -409,9 +409,6 @@ func TestSignal(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	writer, other := openSequencer(t, db.DSN), openSequencer(t, db.DSN)
-	for _, node := range []*Sequencer{writer, other} {
-		node.Signal().Head()
-	}
 	wake, cancel := other.Signal().Subscribe()
 	defer cancel()
 	mustAppend(t, writer, onStream(freshID(), 0, 3))
