@@ -16,8 +16,9 @@ import (
 //go:embed *.sql
 var FS embed.FS
 
-// versionTable is where goose records what has been applied.
-const versionTable = "annals_migrations"
+// versionTable is where goose records what has been applied. It names its schema: without one it would move with the
+// search path, which begins with the schema annals for a login role called annals, once the first migration has made it.
+const versionTable = "public.annals_migrations"
 
 func provider(db *sql.DB) (*goose.Provider, error) {
 	locker, err := lock.NewPostgresSessionLocker()

@@ -1,0 +1,41 @@
+package migrations_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+
+	"annals/eventstore/pgtest"
+	"annals/migrations"
+)
+
+// A login role called annals has the schema of that name first on its search path as soon as the first migration has
+// made it. What has been applied must be found all the same.
+func TestUpDoesNotDependOnTheSearchPath(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	empty := pgtest.NewEmpty(t)
+	db, err := sqlx.ConnectContext(ctx, "postgres", empty.DSN+"&search_path=annals,public")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	applied, err := migrations.Up(ctx, db.DB)
+	if err != nil || len(applied) == 0 {
+		t.Fatalf("the first run applied %d migrations: %v", len(applied), err)
+	}
+	again, err := migrations.Up(ctx, db.DB)
+	if err != nil || len(again) != 0 {
+		t.Fatalf("the second run applied %v: %v", again, err)
+	}
+	states, err := migrations.Status(ctx, empty.DB.DB)
+	if err != nil || len(states) != len(applied) {
+		t.Fatalf("%d states of %d migrations: %v", len(states), len(applied), err)
+	}
+	for _, s := range states {
+		if !s.Applied {
+			t.Errorf("%s isn't applied on another search path", s.Name)
+		}
+	}
+}
