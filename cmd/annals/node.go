@@ -20,9 +20,16 @@ import (
 	"annals/projections"
 	"annals/projections/auditlog"
 	"annals/projections/carts"
+	"annals/projections/holds"
+	"annals/projections/inspections"
+	"annals/projections/kpialerts"
+	"annals/projections/kpis"
+	"annals/projections/kpithresholds"
 	"annals/projections/orders"
+	"annals/projections/productionentries"
 	"annals/projections/products"
 	"annals/projections/replay"
+	"annals/projections/workorders"
 	"annals/transport/rest"
 )
 
@@ -191,11 +198,15 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 	n.readiness = &readiness{pool: n.store.Commands, group: n.group, maxLag: cfg.readyLag}
 	answerCtx, stopAnswers := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopAnswers = stopAnswers
+	tenants := n.store.Tenants
 	handler, err := rest.New(answerCtx, rest.Config{
-		Products: products.NewQueries(n.store.Tenants), Carts: carts.NewQueries(n.store.Tenants), Orders: orders.NewQueries(n.store.Tenants),
+		Products: products.NewQueries(tenants), Carts: carts.NewQueries(tenants), Orders: orders.NewQueries(tenants),
+		WorkOrders: workorders.NewQueries(tenants), ProductionEntries: productionentries.NewQueries(tenants),
+		Inspections: inspections.NewQueries(tenants), Holds: holds.NewQueries(tenants),
+		KPIs: kpis.NewQueries(tenants), Thresholds: kpithresholds.NewQueries(tenants), Alerts: kpialerts.NewQueries(tenants),
 		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
-		AuditLog:    auditlog.NewQueries(n.store.Tenants),
+		AuditLog:    auditlog.NewQueries(tenants),
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
 		Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
 	})

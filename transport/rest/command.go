@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"annals/domain"
 	"annals/eventstore"
@@ -93,8 +94,8 @@ func (r *request) command() eventstore.Command {
 	return cmd
 }
 
-// fingerprint is what two requests with one idempotency key must have in common: method, path, and the body in canonical
-// form, so that the order of members and white space don't count.
+// fingerprint is what two requests with one idempotency key must have in common: method, path, what the query string adds
+// to it, and the body in canonical form, so that the order of members and white space don't count.
 func (r *request) fingerprint() []byte {
 	b := buffers.Get().(*bytes.Buffer)
 	defer release(b)
@@ -102,6 +103,12 @@ func (r *request) fingerprint() []byte {
 	b.WriteByte(0)
 	b.WriteString(r.URL.EscapedPath())
 	b.WriteByte(0)
+	for _, p := range r.query.parameters { // at most one: the line of a threshold
+		b.WriteString(p.name)
+		b.WriteByte(0)
+		b.WriteString(p.value)
+		b.WriteByte(0)
+	}
 	b.Write(r.body.AppendCanonical(b.AvailableBuffer()))
 	sum := sha256.Sum256(b.Bytes())
 	return sum[:]
@@ -145,7 +152,8 @@ func (s *server) answerCommand(w http.ResponseWriter, r *request, c command, res
 	return nil
 }
 
-// representation shows the command's target as it was after the command.
+// representation shows the command's target as it was after the command, ages included: a repeat of a command that changed
+// something shows the same.
 func (s *server) representation(r *request, result eventstore.CommandResult) (any, error) {
 	state := eventstore.StateAt{AggregateType: result.AggregateType, ID: result.ID, ClientID: r.who.Client}
 	if result.Target != nil {
@@ -157,7 +165,11 @@ func (s *server) representation(r *request, result eventstore.CommandResult) (an
 			return nil, err
 		}
 	}
-	return s.represent(state)
+	now := time.Now()
+	if len(result.Events) > 0 {
+		now = state.UpdatedAt
+	}
+	return s.represent(state, now)
 }
 
 // appendResult writes the answer of a command. Ids, event types and numbers need no escaping.

@@ -196,7 +196,11 @@ func (s *server) getState(r *request) (answer, error) {
 		if err != nil {
 			return err
 		}
-		shown, err := s.represent(state)
+		asked := time.Now()
+		if !at.IsZero() && at.Before(asked) {
+			asked = at
+		}
+		shown, err := s.represent(state, asked)
 		if err != nil {
 			return err
 		}

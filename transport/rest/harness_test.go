@@ -20,6 +20,7 @@ import (
 
 	"annals/domain"
 	"annals/domain/commerce"
+	"annals/domain/manufacturing"
 	"annals/domain/operations"
 	"annals/eventstore"
 	"annals/eventstore/pgtest"
@@ -36,6 +37,7 @@ type bench struct {
 	group  *projections.Group
 	db     *pgtest.DB
 	log    *logBuffer
+	logger *slog.Logger
 	config rest.Config
 	always []string // headers of every request
 }
@@ -68,17 +70,23 @@ func newServer(t *testing.T, change ...func(*bench)) *bench {
 // newServerOf is newServer with read models of the test's own.
 func newServerOf(t *testing.T, projectors []projections.Projector, change ...func(*bench)) *bench {
 	t.Helper()
+	none := func(*bench) []projections.PolicyHandler { return nil }
+	return newServerWith(t, projectors, none, change...)
+}
+
+// newServerWith is newServerOf with policies.
+func newServerWith(
+	t *testing.T, projectors []projections.Projector, policies func(*bench) []projections.PolicyHandler, change ...func(*bench),
+) *bench {
+	t.Helper()
 	b := &bench{t: t, db: pgtest.New(t), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	registry, err := domain.NewRegistry(append(commerce.Definitions(), operations.Definitions()...)...)
+	b.logger = logger
+	registry, err := domain.NewRegistry(
+		slices.Concat(commerce.Definitions(), manufacturing.Definitions(), operations.Definitions())...)
 	check(t, err)
-	var specs []projections.Spec
-	for _, p := range projectors {
-		specs = append(specs, p.Spec())
-	}
-	check(t, projections.EnsureSchemas(ctx, b.db.DB, specs...))
 	b.store, err = eventstore.Open(ctx, eventstore.Config{DSN: b.db.DSN, Registry: registry, CommandConns: 4, QueryConns: 4})
 	check(t, err)
 	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
@@ -87,6 +95,8 @@ func newServerOf(t *testing.T, projectors []projections.Projector, change ...fun
 		DB: subscribers, Registry: registry, Waker: b.store.Sequencer.Signal(), ListenDSN: b.db.DSN, Logger: logger,
 	}, projectors...)
 	check(t, err)
+	check(t, b.group.AddPolicies(policies(b)...))
+	check(t, projections.EnsureSchemas(ctx, b.db.DB, b.group.Specs()...))
 	done := make(chan error, 1)
 	go func() { done <- b.group.Run(ctx) }()
 	rebuilds := replay.NewManager(ctx, replay.Deps{

@@ -54,9 +54,19 @@ func serveOne[Row any, View versioned](
 	if err != nil {
 		return err
 	}
+	return serveFound(s, w, r, model, view, func(ctx context.Context) (Row, int64, error) {
+		return query(ctx, r.who.Client, id)
+	})
+}
+
+// serveFound answers with the one resource that a query of a read model finds.
+func serveFound[Row any, View versioned](
+	s *server, w http.ResponseWriter, r *request, model string, view func(Row) View,
+	query func(ctx context.Context) (Row, int64, error),
+) error {
 	var row Row
-	err = s.read(w, r, model, func(ctx context.Context) (position int64, err error) {
-		row, position, err = query(ctx, r.who.Client, id)
+	err := s.read(w, r, model, func(ctx context.Context) (position int64, err error) {
+		row, position, err = query(ctx)
 		return position, err
 	})
 	if err != nil {

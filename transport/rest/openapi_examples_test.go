@@ -36,6 +36,9 @@ type world struct {
 func (w *world) of(o operation) map[string]string {
 	w.t.Helper()
 	w.n++
+	if fixture := w.ofPlant(o); fixture != nil {
+		return fixture
+	}
 	product := w.product("FIX-"+strconv.Itoa(w.n), 100)
 	switch {
 	case strings.HasPrefix(o.path, "/v1/products"):
@@ -69,7 +72,7 @@ func (w *world) stopped(name string) int64 {
 // TestExamplesOfTheDocument sends every example to the server and holds every answer against the document.
 func TestExamplesOfTheDocument(t *testing.T) {
 	t.Parallel()
-	b := newServerOf(t, append(readModels(), broken{products.New()}))
+	b := newServerWith(t, append(readModels(), broken{products.New()}), plantPolicies)
 	b.always = []string{"Annals-Client: acme"} // the client of the examples
 	w, c := &world{bench: b}, readContract(t)
 	for _, o := range c.operations() {
@@ -79,7 +82,7 @@ func TestExamplesOfTheDocument(t *testing.T) {
 		}
 		for name, example := range o.parameters("query") {
 			fixture := w.of(o)
-			o.holds(o.send(b, fixture, "?"+name+"="+url.QueryEscape(example), "", b.at()).is(o.success()))
+			o.holds(o.send(b, fixture, "?"+name+"="+url.QueryEscape(example), o.bodies()[0], b.at()).is(o.success()))
 		}
 		media, _ := o.at("paths", o.path, o.method, "responses", strconv.Itoa(o.success()), "content")
 		for accept := range media.(map[string]any) {
@@ -116,7 +119,7 @@ func TestProblemsFitTheDocument(t *testing.T) {
 	c := readContract(t)
 	none := map[string]string{
 		"id": "018f5c1e-0000-7c33-8a51-3b9f0c2d4e6f", "product_id": exampleID, "aggregate_id": "x", "position": "99", "name": "none",
-		"slug": "none",
+		"slug": "none", "kpi": "none",
 	}
 	for _, o := range c.operations() {
 		o.holds(o.send(b, nil, "?no-such-parameter=1", "").is(400))

@@ -2,9 +2,11 @@ package rest_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -93,7 +95,10 @@ func (c *contract) operations() []operation {
 }
 
 // parameters gives the examples of the operation's parameters, by where they go.
-func (o operation) parameters(in string) map[string]string {
+func (o operation) parameters(in string) map[string]string { return o.examples(in, false) }
+
+// examples are those of parameters, or of the required ones only.
+func (o operation) examples(in string, required bool) map[string]string {
 	examples := make(map[string]string)
 	list, _ := o.spec["parameters"].([]any)
 	for _, p := range list {
@@ -102,7 +107,7 @@ func (o operation) parameters(in string) map[string]string {
 			resolved, _ := o.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
 			object = resolved.(map[string]any)
 		}
-		if object["in"] != in {
+		if object["in"] != in || required && object["required"] != true {
 			continue
 		}
 		if example, ok := object["example"]; ok {
@@ -222,19 +227,30 @@ func (o operation) success() int {
 // exampleID is the id in the document's examples.
 const exampleID = "018f5c1e-7d8a-7c33-8a51-3b9f0c2d4e6f"
 
-// send sends a request of the operation. fill replaces the examples' ids by ones that exist.
+// completed adds the query parameters that the operation requires.
+func (o operation) completed(query string) string {
+	for name, example := range o.examples("query", true) {
+		if !strings.Contains(query, name+"=") {
+			query = cmp.Or(query, "?") + "&" + name + "=" + url.QueryEscape(example)
+		}
+	}
+	return query
+}
+
+// send sends a request of the operation, with the query parameters that it requires. fill replaces the examples' ids by
+// ones that exist.
 func (o operation) send(b *bench, fill map[string]string, query, body string, headers ...string) *reply {
 	path := o.path
 	for name, example := range o.parameters("path") {
 		path = strings.ReplaceAll(path, "{"+name+"}", or(fill[name], example))
 	}
-	if product := fill["product_id"]; product != "" {
-		body = strings.ReplaceAll(body, exampleID, product)
+	if id := or(fill["product_id"], fill["body_id"]); id != "" {
+		body = strings.ReplaceAll(body, exampleID, id)
 	}
 	for name, example := range o.parameters("header") {
 		headers = append([]string{name + ": " + example}, headers...)
 	}
-	return b.send(strings.ToUpper(o.method), path+query, body, lastWins(headers)...)
+	return b.send(strings.ToUpper(o.method), path+o.completed(query), body, lastWins(headers)...)
 }
 
 func or(value, fallback string) string {

@@ -10,6 +10,10 @@ func (s *server) endpoints() []*endpoint {
 	return slices.Concat(
 		s.commerceCommands(),
 		s.commerceQueries(),
+		s.manufacturingCommands(),
+		s.manufacturingQueries(),
+		s.kpiQueries(),
+		s.thresholdEndpoints(),
 		s.eventEndpoints(),
 		s.auditEndpoints(),
 		s.projectionEndpoints(),

@@ -20,21 +20,28 @@ import (
 
 // Config is what the interface needs. All members are required unless they say otherwise.
 type Config struct {
-	Authenticator Authenticator
-	Commands      eventstore.Runner
-	States        eventstore.StateReader
-	Events        Events
-	Growth        Growth
-	Products      Products
-	Carts         Carts
-	Orders        Orders
-	AuditLog      AuditLog
-	Projections   Projections
-	Rebuilds      Rebuilds
-	Applied       Applied
-	Readiness     Readiness
-	Metrics       *prometheus.Registry // the requests' metrics are registered here; /metrics shows all of it
-	Log           *slog.Logger
+	Authenticator     Authenticator
+	Commands          eventstore.Runner
+	States            eventstore.StateReader
+	Events            Events
+	Growth            Growth
+	Products          Products
+	Carts             Carts
+	Orders            Orders
+	WorkOrders        WorkOrders
+	ProductionEntries ProductionEntries
+	Inspections       Inspections
+	Holds             Holds
+	KPIs              KPIs
+	Thresholds        Thresholds
+	Alerts            Alerts
+	AuditLog          AuditLog
+	Projections       Projections
+	Rebuilds          Rebuilds
+	Applied           Applied
+	Readiness         Readiness
+	Metrics           *prometheus.Registry // the requests' metrics are registered here; /metrics shows all of it
+	Log               *slog.Logger
 	// SynchronousWait bounds how long a command's answer waits for the synchronous subscribers; 0: one second.
 	SynchronousWait time.Duration
 }

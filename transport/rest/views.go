@@ -2,11 +2,17 @@ package rest
 
 import (
 	"fmt"
+	"time"
 
 	"annals/domain"
 	"annals/domain/commerce/cart"
 	"annals/domain/commerce/order"
 	"annals/domain/commerce/product"
+	"annals/domain/manufacturing/hold"
+	"annals/domain/manufacturing/inspection"
+	"annals/domain/manufacturing/kpi"
+	"annals/domain/manufacturing/production"
+	"annals/domain/manufacturing/workorder"
 	"annals/eventstore"
 )
 
@@ -72,9 +78,9 @@ type orderView struct {
 	UpdatedAt          timestamp     `json:"updated_at"`
 }
 
-// represent shows a state with the members that its resource's GET has. An aggregate without a resource shows its state
-// as it is.
-func (s *server) represent(at eventstore.StateAt) (any, error) {
+// represent shows a state with the members that its resource's GET has, as of a moment, on which ages depend. An aggregate
+// without a resource shows its state as it is.
+func (s *server) represent(at eventstore.StateAt, now time.Time) (any, error) {
 	switch state := at.State.(type) {
 	case product.State:
 		return productOf(at, state), nil
@@ -82,6 +88,16 @@ func (s *server) represent(at eventstore.StateAt) (any, error) {
 		return cartOf(at, state), nil
 	case order.State:
 		return orderOf(at, state), nil
+	case workorder.State:
+		return workOrderOf(at, state, now), nil
+	case production.State:
+		return entryOf(at, state.Entry), nil
+	case inspection.State:
+		return inspectionOf(at, state.Inspection), nil
+	case hold.State:
+		return holdOf(at, state, now), nil
+	case kpi.State:
+		return thresholdOf(at, state), nil
 	case nil:
 		return nil, fmt.Errorf("%s %s has no state", at.AggregateType, at.ID)
 	default:
