@@ -52,13 +52,6 @@ func forbidden(detail string) *Problem { return newProblem("forbidden", detail) 
 // retryLater is the Retry-After of answers that say nothing better.
 const retryLater = time.Second
 
-// unavailableProblem is a 503 that says whether the request may have taken effect.
-func unavailableProblem(detail string, cause error) *Problem {
-	p := newProblem("unavailable", detail)
-	p.retryAfter, p.cause = retryLater, cause
-	return p
-}
-
 // problemOf turns any error of a handler into a problem. What it doesn't know is internal: the caller learns nothing of it.
 func problemOf(err error) *Problem {
 	var p *Problem
