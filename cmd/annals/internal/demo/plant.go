@@ -15,10 +15,14 @@ var (
 	inspectors = []string{"q-1", "q-2", "q-3"}
 )
 
-// plant gives the stories of the shop floor: the alert limits, and a story for each work order.
+// limits gives the story of the key figures' limits.
+func (r *run) limits() func(context.Context) error {
+	return r.story("limits", "quality-lead").setLimits
+}
+
+// plant gives a story for each work order.
 func (r *run) plant() []func(context.Context) error {
-	limits := r.story("limits", "quality-lead")
-	stories := []func(context.Context) error{limits.setLimits}
+	var stories []func(context.Context) error
 	for n := range ordersPerScale * r.opts.Scale {
 		s := r.story(fmt.Sprintf("work-order-%d", n+1), "planner")
 		stories = append(stories, func(ctx context.Context) error { return s.producing(ctx, n) })
@@ -64,8 +68,8 @@ func (s *story) producing(ctx context.Context, n int) error {
 		}
 	}
 	if s.chance(25) {
-		if err := s.holdAndResume(ctx, order); err != nil {
-			return err
+		if resumed, err := s.holdAndResume(ctx, order); err != nil || !resumed {
+			return err // on hold to this day
 		}
 	}
 	return s.finish(ctx, order, received, ordered)
@@ -106,20 +110,21 @@ func (s *story) transition(ctx context.Context, order, to string) error {
 	return err
 }
 
-func (s *story) holdAndResume(ctx context.Context, order string) error {
+// holdAndResume holds an order, and mostly lets it go on.
+func (s *story) holdAndResume(ctx context.Context, order string) (resumed bool, err error) {
 	quantity := s.between(5, 40)
 	hold, err := s.command(ctx, "POST", "/v1/holds", object{
 		"work_order_id": order, "category": s.pick([]string{"material", "quality", "machine"}),
 		"reason": s.pick([]string{"awaiting resin", "surface scratches", "spindle worn"}), "quantity": quantity,
 	})
 	if err != nil || s.chance(15) {
-		return err
+		return false, err
 	}
 	scrapped := s.random.IntN(quantity/5 + 1)
 	_, err = s.command(ctx, "POST", "/v1/holds/"+hold.ID+"/resume", object{
 		"quantity_released": quantity - scrapped, "quantity_scrapped": scrapped, "resolution": "sorted and reworked",
 	})
-	return err
+	return err == nil, err
 }
 
 // produce records a day's entry, and sometimes corrects it after a recount.
