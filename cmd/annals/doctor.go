@@ -204,8 +204,7 @@ func (x *examination) log(ctx context.Context) {
 }
 
 func (x *examination) projections(ctx context.Context) {
-	rows, err := x.db.QueryContext(ctx, `SELECT s.name, s.version, s.kind, s.status, s.position,
-		greatest(h.head - s.position, 0), coalesce(s.failure_position, 0), coalesce(s.failure_error, '')
+	rows, err := x.db.QueryContext(ctx, `SELECT s.name, s.version, s.kind, s.status, s.position, h.head - s.position, coalesce(s.failure_position, 0), coalesce(s.failure_error, '')
 		FROM annals.subscribers s, (SELECT coalesce(max(position), 0) AS head FROM annals.events) h ORDER BY s.name, s.version`)
 	if err != nil {
 		x.failed("projections", err)
@@ -222,6 +221,8 @@ func (x *examination) projections(ctx context.Context) {
 		}
 		check := fmt.Sprintf("%s v%d", name, version)
 		switch {
+		case lag < 0:
+			x.add(check, false, "at position %d, %d above the head: the log lost its tail", position, -lag)
 		case status == string(projections.StatusFailed):
 			x.add(check, false, "failed at position %d: %s; see 'annals projections failures %s'", failedAt, failure, name)
 		case status == string(projections.StatusRunning) && kind == string(projections.KindReadModel) && lag > doctorProjectionLag:

@@ -53,6 +53,9 @@ func (r *readiness) Check(ctx context.Context) []rest.Check {
 func (r *readiness) projection(s projections.State) rest.Check {
 	c := rest.Check{Name: "projection " + s.Name, Ready: true, Detail: fmt.Sprintf("%s, %d behind", s.Status, s.Lag)}
 	switch {
+	case s.Position > s.Head:
+		c.Ready = false
+		c.Detail = fmt.Sprintf("at position %d, above the head %d: the log lost its tail", s.Position, s.Head)
 	case s.Status == projections.StatusFailed:
 		c.Ready = false
 		c.Detail = fmt.Sprintf("failed; see /v1/projections/%s/failures", s.Name)

@@ -103,6 +103,10 @@ func TestLostTail(t *testing.T) {
 			t.Errorf("a command after the loss: status %d, %s", r.status, r.body)
 		}
 	}
+	if r := c.send("GET", "/readyz", ""); r.status != http.StatusServiceUnavailable || !bytes.Contains(r.body, []byte("lost its tail")) {
+		t.Errorf("readiness after the loss: status %d, %s", r.status, r.body)
+	}
+	annals(t, "doctor", "--database-url", db.DSN).exits(exitFailed).prints("above the head: the log lost its tail")
 	server.stop()
 	annals(t, "serve", "--addr", "127.0.0.1:0", "--database-url", db.DSN).exits(exitFailed).says("it ends at 3", "has reached")
 	var head int64
