@@ -65,8 +65,8 @@ func (c *cli) runDemo(ctx context.Context, opts demo.Options) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.stdout, "seed %d, client %s: %d stories, %d commands, %d events in %s\n",
-		opts.Seed, opts.Client, summary.Stories, summary.Commands, summary.Events, summary.Took.Round(time.Millisecond))
+	_, err = fmt.Fprintf(c.stdout, "seed %d, client %s: %d stories, %d commands (%d done before), %d events in %s\n",
+		opts.Seed, opts.Client, summary.Stories, summary.Commands, summary.Replayed, summary.Events, summary.Took.Round(time.Millisecond))
 	return err
 }
 

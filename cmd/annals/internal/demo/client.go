@@ -39,6 +39,8 @@ type answer struct {
 	ID      string            `json:"id"`
 	OrderID string            `json:"order_id"`
 	Events  []json.RawMessage `json:"events"`
+
+	replayed bool // an earlier run did it
 }
 
 const attempts = 8
@@ -57,8 +59,12 @@ func (s *story) command(ctx context.Context, method, path string, body any) (ans
 	for attempt := 1; ; attempt++ {
 		result, wait, err := s.send(ctx, method, path, key, payload)
 		if err == nil {
-			s.run.progress.events.Add(int64(len(result.Events)))
 			s.run.progress.commands.Add(1)
+			if result.replayed {
+				s.run.progress.replayed.Add(1)
+			} else {
+				s.run.progress.events.Add(int64(len(result.Events)))
+			}
 			return result, nil
 		}
 		if wait == 0 || attempt == attempts {
@@ -112,5 +118,6 @@ func (s *story) send(ctx context.Context, method, path, key string, payload []by
 	if err := json.Unmarshal(data, &a); err != nil {
 		return answer{}, 0, errors.New("the answer isn't JSON: is this an Annals server?")
 	}
+	a.replayed = res.Header.Get("Idempotency-Replayed") == "true"
 	return a, 0, nil
 }

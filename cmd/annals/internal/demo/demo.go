@@ -32,7 +32,8 @@ type Options struct {
 // Summary says what was done.
 type Summary struct {
 	Commands int64
-	Events   int64
+	Replayed int64 // of the commands, those that an earlier run with the seed had done
+	Events   int64 // written
 	Stories  int
 	Took     time.Duration
 }
@@ -40,7 +41,7 @@ type Summary struct {
 type run struct {
 	opts     Options
 	http     *http.Client
-	progress struct{ commands, events atomic.Int64 }
+	progress struct{ commands, replayed, events atomic.Int64 }
 }
 
 // fate makes a story's choices.
@@ -71,8 +72,10 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 	if err != nil {
 		return r.summary(0, started), err
 	}
-	// Prices settle before the first cart is filled, so that no story depends on how fast another one is.
-	phases := [][]func(context.Context) error{r.tending(catalogue), append(r.shop(catalogue), r.plant()...)}
+	// Prices and limits settle before the first cart is filled, so that no story depends on how fast another one is.
+	phases := [][]func(context.Context) error{
+		append(r.tending(catalogue), r.limits()), append(r.shop(catalogue), r.plant()...),
+	}
 	total := 0
 	for _, stories := range phases {
 		total += len(stories)
@@ -118,7 +121,7 @@ func (r *run) tell(ctx context.Context, stories []func(context.Context) error, o
 
 func (r *run) summary(stories int, started time.Time) Summary {
 	return Summary{
-		Commands: r.progress.commands.Load(), Events: r.progress.events.Load(),
+		Commands: r.progress.commands.Load(), Replayed: r.progress.replayed.Load(), Events: r.progress.events.Load(),
 		Stories: stories, Took: time.Since(started),
 	}
 }
