@@ -329,7 +329,7 @@ func TestPageThatBreaksOffIsNotTakenForAWholeOne(t *testing.T) {
 		`CREATE SEQUENCE annals.tries`,
 		`CREATE FUNCTION annals.break_off(at bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
 		BEGIN
-			IF at = 45 AND nextval('annals.tries') <= 3 THEN
+			IF at = 45 AND nextval('annals.tries') <= 6 THEN
 				RAISE EXCEPTION 'could not read block' USING ERRCODE = 'io_error';
 			END IF;
 			RETURN true;
@@ -344,11 +344,20 @@ func TestPageThatBreaksOffIsNotTakenForAWholeOne(t *testing.T) {
 	cfg := b.config()
 	cfg.ErrorPause = time.Millisecond
 	g := b.group(cfg, totals("totals", nil))
+	reacts := &recorder{name: "reacts"} // has no transaction that the failure would end
+	if err := g.AddPolicies(reacts); err != nil {
+		t.Fatal(err)
+	}
+	b.ensure(g.Specs()...)
 	b.run(g)
 	b.waitFor(g, "totals", 49)
+	b.waitFor(g, "reacts", 49)
 	b.checkTotals("totals", 49)
+	if n := len(reacts.positions()); n != 49 {
+		t.Errorf("the policy handled %d events", n)
+	}
 	var tries int
-	if err := b.db.Get(&tries, `SELECT last_value FROM annals.tries`); err != nil || tries < 4 {
+	if err := b.db.Get(&tries, `SELECT last_value FROM annals.tries`); err != nil || tries < 8 {
 		t.Errorf("%d tries: %v", tries, err)
 	}
 }
