@@ -51,6 +51,9 @@ func TestValidation(t *testing.T) {
 		{"a type twice", func(c *notifications.RegisterWebhookCommand) {
 			c.EventTypes = []string{"order.created", "order.created"}
 		}, []string{"/event_types/1"}},
+		{"more types than there are", func(c *notifications.RegisterWebhookCommand) {
+			c.EventTypes = []string{"order.created", "hold.created", "x.y"}
+		}, []string{"/event_types"}},
 		{"16 characters", func(c *notifications.RegisterWebhookCommand) { c.Secret = strings.Repeat("ä", 16) }, nil},
 		{"15 characters", func(c *notifications.RegisterWebhookCommand) { c.Secret = strings.Repeat("ä", 15) }, []string{"/secret"}},
 		{"255 characters", func(c *notifications.RegisterWebhookCommand) { c.Secret = strings.Repeat("ä", 255) }, nil},

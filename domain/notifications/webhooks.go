@@ -45,18 +45,7 @@ type RegisterWebhookCommand struct {
 func (c RegisterWebhookCommand) Validate() []domain.FieldError {
 	var v domain.Validator
 	c.validateURL(&v)
-	if len(c.EventTypes) == 0 {
-		v.Fail("/event_types", "must name at least one event type")
-	}
-	for i, eventType := range c.EventTypes {
-		pointer := "/event_types/" + strconv.Itoa(i)
-		switch {
-		case !slices.Contains(c.Known, eventType):
-			v.Fail(pointer, "must be an event type such as \"order.created\"")
-		case slices.Contains(c.EventTypes[:i], eventType):
-			v.Fail(pointer, "must not be named twice")
-		}
-	}
+	c.validateTypes(&v)
 	switch n := utf8.RuneCountInString(c.Secret); {
 	case !utf8.ValidString(c.Secret):
 		v.Fail("/secret", "must be valid UTF-8")
@@ -66,6 +55,27 @@ func (c RegisterWebhookCommand) Validate() []domain.FieldError {
 		v.Fail("/secret", "must not contain control characters")
 	}
 	return v.Fields()
+}
+
+// validateTypes wants each type to be known, and named once.
+func (c RegisterWebhookCommand) validateTypes(v *domain.Validator) {
+	const pointer = "/event_types"
+	switch n := len(c.EventTypes); {
+	case n == 0:
+		v.Fail(pointer, "must name at least one event type")
+		return
+	case n > len(c.Known): // not looked through, however long it is
+		v.Fail(pointer, "must not name more types than there are")
+		return
+	}
+	for i, eventType := range c.EventTypes {
+		switch at := pointer + "/" + strconv.Itoa(i); {
+		case !slices.Contains(c.Known, eventType):
+			v.Fail(at, "must be an event type such as \"order.created\"")
+		case slices.Contains(c.EventTypes[:i], eventType):
+			v.Fail(at, "must not be named twice")
+		}
+	}
 }
 
 // validateURL wants an absolute http or https URL. A password in it would end up in the log.

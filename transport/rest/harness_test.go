@@ -21,25 +21,28 @@ import (
 	"annals/domain"
 	"annals/domain/commerce"
 	"annals/domain/manufacturing"
+	"annals/domain/notifications"
 	"annals/domain/operations"
 	"annals/eventstore"
 	"annals/eventstore/pgtest"
 	"annals/projections"
+	policy "annals/projections/policies/notifications"
 	"annals/projections/replay"
 	"annals/transport/rest"
 )
 
 // bench is a whole server over a database of its own.
 type bench struct {
-	t      *testing.T
-	url    string
-	store  *eventstore.Store
-	group  *projections.Group
-	db     *pgtest.DB
-	log    *logBuffer
-	logger *slog.Logger
-	config rest.Config
-	always []string // headers of every request
+	t        *testing.T
+	url      string
+	store    *eventstore.Store
+	group    *projections.Group
+	db       *pgtest.DB
+	registry *domain.Registry
+	log      *logBuffer
+	logger   *slog.Logger
+	config   rest.Config
+	always   []string // headers of every request
 }
 
 // logBuffer keeps what the server logged.
@@ -84,9 +87,10 @@ func newServerWith(
 	t.Cleanup(cancel)
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	b.logger = logger
-	registry, err := domain.NewRegistry(
-		slices.Concat(commerce.Definitions(), manufacturing.Definitions(), operations.Definitions())...)
+	registry, err := domain.NewRegistry(slices.Concat(
+		commerce.Definitions(), manufacturing.Definitions(), notifications.Definitions(), operations.Definitions())...)
 	check(t, err)
+	b.registry = registry
 	b.store, err = eventstore.Open(ctx, eventstore.Config{DSN: b.db.DSN, Registry: registry, CommandConns: 4, QueryConns: 4})
 	check(t, err)
 	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
@@ -120,6 +124,7 @@ func newServerWith(
 		Metrics: prometheus.NewRegistry(), Log: logger, SynchronousWait: 20 * time.Second,
 	}
 	queries(&b.config, b.store.Tenants)
+	b.config.Secrets, b.config.EventTypes = policy.NewQueue(b.store.Commands), registry.EventTypes()
 	for _, f := range change {
 		f(b)
 	}

@@ -12,8 +12,10 @@ import (
 	"annals/projections/kpithresholds"
 	"annals/projections/orders"
 	"annals/projections/policies"
+	"annals/projections/policies/notifications"
 	"annals/projections/productionentries"
 	"annals/projections/products"
+	"annals/projections/webhooks"
 	"annals/projections/workorders"
 	"annals/transport/rest"
 )
@@ -22,7 +24,7 @@ import (
 func readModels() []projections.Projector {
 	return []projections.Projector{
 		auditlog.New(), products.New(), carts.New(), orders.New(), workorders.New(), productionentries.New(),
-		inspections.New(), holds.New(), kpis.New(), kpithresholds.New(), kpialerts.New(),
+		inspections.New(), holds.New(), kpis.New(), kpithresholds.New(), kpialerts.New(), webhooks.New(),
 	}
 }
 
@@ -33,6 +35,7 @@ func queries(c *rest.Config, tenants *eventstore.Tenants) {
 	c.WorkOrders, c.ProductionEntries = workorders.NewQueries(tenants), productionentries.NewQueries(tenants)
 	c.Inspections, c.Holds = inspections.NewQueries(tenants), holds.NewQueries(tenants)
 	c.KPIs, c.Thresholds, c.Alerts = kpis.NewQueries(tenants), kpithresholds.NewQueries(tenants), kpialerts.NewQueries(tenants)
+	c.Webhooks, c.DeadLetters = webhooks.NewQueries(tenants), notifications.NewDeadLetters(tenants)
 }
 
 // plantPolicies are those of the shop floor.
@@ -45,4 +48,12 @@ func plantPolicies(b *bench) []projections.PolicyHandler {
 			WaitFor: b.group.WaitFor, Logger: b.logger,
 		}),
 	}
+}
+
+// allPolicies are those of the shop floor, and the one that queues notifications.
+func allPolicies(b *bench) []projections.PolicyHandler {
+	return append(plantPolicies(b), notifications.New(notifications.Config{
+		Webhooks: webhooks.NewQueries(b.store.Tenants), Queue: notifications.NewQueue(b.store.Commands), Registry: b.registry,
+		WaitFor: b.group.WaitFor,
+	}))
 }

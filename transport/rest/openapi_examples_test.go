@@ -51,6 +51,9 @@ func (w *world) of(o operation) map[string]string {
 		return map[string]string{"id": w.order(product, 2)}
 	case strings.HasPrefix(o.path, "/v1/streams"):
 		return map[string]string{"aggregate_id": product}
+	case strings.HasPrefix(o.path, "/v1/webhooks"):
+		hook := w.webhook("order.created")
+		return map[string]string{"id": hook, "event_id": w.deadLetter(hook, product)}
 	case strings.Contains(o.path, "/failures"):
 		return map[string]string{"name": "broken", "position": strconv.FormatInt(w.stopped("broken"), 10)}
 	}
@@ -72,7 +75,7 @@ func (w *world) stopped(name string) int64 {
 // TestExamplesOfTheDocument sends every example to the server and holds every answer against the document.
 func TestExamplesOfTheDocument(t *testing.T) {
 	t.Parallel()
-	b := newServerWith(t, append(readModels(), broken{products.New()}), plantPolicies)
+	b := newServerWith(t, append(readModels(), broken{products.New()}), allPolicies)
 	b.always = []string{"Annals-Client: acme"} // the client of the examples
 	w, c := &world{bench: b}, readContract(t)
 	for _, o := range c.operations() {

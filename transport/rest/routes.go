@@ -16,6 +16,7 @@ func (s *server) endpoints() []*endpoint {
 		s.thresholdEndpoints(),
 		s.eventEndpoints(),
 		s.auditEndpoints(),
+		s.webhookEndpoints(),
 		s.projectionEndpoints(),
 		s.serverEndpoints(),
 	)

@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"annals/domain/notifications"
 	"annals/eventstore"
 )
 
@@ -35,6 +36,10 @@ type Config struct {
 	KPIs              KPIs
 	Thresholds        Thresholds
 	Alerts            Alerts
+	Webhooks          Webhooks
+	Secrets           notifications.Secrets // of webhooks
+	DeadLetters       DeadLetters
+	EventTypes        []string // every type there is, which webhooks can name
 	AuditLog          AuditLog
 	Projections       Projections
 	Rebuilds          Rebuilds

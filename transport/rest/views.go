@@ -13,6 +13,7 @@ import (
 	"annals/domain/manufacturing/kpi"
 	"annals/domain/manufacturing/production"
 	"annals/domain/manufacturing/workorder"
+	"annals/domain/notifications"
 	"annals/eventstore"
 )
 
@@ -98,6 +99,8 @@ func (s *server) represent(at eventstore.StateAt, now time.Time) (any, error) {
 		return holdOf(at, state, now), nil
 	case kpi.State:
 		return thresholdOf(at, state), nil
+	case notifications.WebhookState:
+		return webhookOf(at, state), nil
 	case nil:
 		return nil, fmt.Errorf("%s %s has no state", at.AggregateType, at.ID)
 	default:

@@ -60,9 +60,11 @@ func (f *Fields) unknown() {
 }
 
 // Fault notes what is wrong with a member.
-func (f *Fields) Fault(name, format string, args ...any) {
+func (f *Fields) Fault(name, format string, args ...any) { f.fault(f.at(name), format, args...) }
+
+func (f *Fields) fault(pointer, format string, args ...any) {
 	if !f.absent {
-		*f.faults = append(*f.faults, domain.FieldError{Pointer: f.at(name), Detail: fmt.Sprintf(format, args...)})
+		*f.faults = append(*f.faults, domain.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -130,6 +132,27 @@ func (f *Fields) take(name string, kind Kind, required bool) (Value, bool) {
 func (f *Fields) String(name string) string {
 	v, _ := f.take(name, String, true)
 	return v.Text
+}
+
+// Strings is a required array of strings.
+func (f *Fields) Strings(name string) []string {
+	v, _ := f.take(name, Array, true)
+	list := make([]string, len(v.Items))
+	for i, item := range v.Items {
+		at := f.at(name) + "/" + strconv.Itoa(i)
+		switch {
+		case item.Kind != String:
+			f.fault(at, "must be %s, not %s", String, item.Kind)
+		case item.Unpaired:
+			f.fault(at, "has a surrogate without its partner")
+		default:
+			list[i] = item.Text
+		}
+		if len(*f.faults) >= maxErrors {
+			break // more than anybody is told
+		}
+	}
+	return list
 }
 
 // OptionalString is a string, nil when it is missing.

@@ -18,6 +18,9 @@ func sample(f *jsonbody.Fields) error {
 	f.OptionalString("reason")
 	f.OptionalInteger("stock")
 	f.OptionalBool("flag")
+	if f.Has("list") {
+		f.Strings("list")
+	}
 	inner := f.Object("inner")
 	inner.String("city")
 	inner.OptionalString("a/b~c")
@@ -55,6 +58,8 @@ func TestFieldsFindWhatIsWrong(t *testing.T) {
 		"beyond 64 bits":       {`{"text":"a","count":99999999999999999999999}`, []string{"/count", "/inner", "/inners"}},
 		"beyond any number":    {`{"text":"a","count":1e999999999999}`, []string{"/count", "/inner", "/inners"}},
 		"optional wrong types": {`{` + base + `,"reason":1,"stock":"1","flag":"true"}`, []string{"/flag", "/inner", "/inners", "/reason", "/stock"}},
+		"not an array":         {`{` + base + `,"list":"a"}`, []string{"/inner", "/inners", "/list"}},
+		"not strings":          {`{` + base + `,"list":["a",1,null,["b"],"\ud800"]}`, []string{"/inner", "/inners", "/list/1", "/list/2", "/list/3", "/list/4"}},
 		"in order": {
 			`{"z":1,"text":"","count":true,"b":2}`,
 			[]string{"/b", "/count", "/inner", "/inners", "/text", "/z"},
