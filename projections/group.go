@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -241,11 +242,33 @@ func (g *Group) stopping() bool {
 	}
 }
 
+// endLogger doesn't call it an error when a transaction breaks off because the group ends.
+type endLogger struct {
+	group *Group
+	watermill.LoggerAdapter
+}
+
+// Error implements watermill.LoggerAdapter.
+func (l endLogger) Error(msg string, err error, fields watermill.LogFields) {
+	var answered *pq.Error
+	canceled := errors.Is(err, context.Canceled) || errors.As(err, &answered) && answered.Code == "57014"
+	if canceled && l.group.stopping() {
+		l.Debug(msg, fields.Add(watermill.LogFields{"err": err.Error()}))
+		return
+	}
+	l.LoggerAdapter.Error(msg, err, fields)
+}
+
+// With implements watermill.LoggerAdapter.
+func (l endLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return endLogger{l.group, l.LoggerAdapter.With(fields)}
+}
+
 // router makes the one router of the process, with one handler per subscriber.
 func (g *Group) router() (*message.Router, error) {
-	logger := watermill.NewSlogLoggerWithLevelMapping(g.cfg.Logger, map[slog.Level]slog.Level{
+	logger := endLogger{g, watermill.NewSlogLoggerWithLevelMapping(g.cfg.Logger, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace,
-	})
+	})}
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 30 * time.Second}, logger)
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
