@@ -70,6 +70,11 @@ func TestThresholds(t *testing.T) {
 	listed("", id, line)
 	listed("?line=L+1", line)
 	listed("?kpi=ppm")
+	cursor := "limit=1&cursor=" + b.send("GET", "/v1/kpi-thresholds?limit=1", "", b.at()).text("next_cursor")
+	listed("?"+cursor, line)
+	for _, filter := range []string{"line=L+1&", "kpi=oee&"} {
+		b.send("GET", "/v1/kpi-thresholds?"+filter+cursor, "").problem(400, "malformed-request")
+	}
 
 	b.send("DELETE", "/v1/kpi-thresholds/oee?line=L2", "").problem(404, "not-found")
 	b.send("DELETE", "/v1/kpi-thresholds/oee", "", `If-Match: "1"`).problem(412, "version-mismatch")
@@ -219,6 +224,9 @@ func TestAlerts(t *testing.T) {
 	first := b.send("GET", "/v1/kpi-alerts?limit=2", "", b.at())
 	if rest := alerts("?cursor=" + first.text("next_cursor")); len(rest) != 1 || rest[0]["kpi"] != "ppm" {
 		t.Errorf("%v", rest)
+	}
+	for _, filter := range []string{"status=open", "kpi=ppm", "line=L1", "from=2026-01-01", "to=2126-01-01"} {
+		b.send("GET", "/v1/kpi-alerts?"+filter+"&cursor="+first.text("next_cursor"), "").problem(400, "malformed-request")
 	}
 
 	// A correction brings the figure back, and so ends both of its alerts; a removal ends the third.
