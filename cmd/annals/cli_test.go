@@ -114,6 +114,11 @@ func TestConfiguration(t *testing.T) {
 			args: []string{"--data-dir", "/srv/annals"},
 			want: []string{"data-dir=/srv/annals", "database-url="},
 		},
+		"mail": {
+			env:  []string{"ANNALS_SMTP_PASSWORD=hidden", "ANNALS_SMTP_TO=a@x.example,b@x.example"},
+			args: []string{"--smtp-addr", "localhost:25", "--smtp-from", "c@x.example"},
+			want: []string{"smtp-password=xxxxx", "smtp-to=a@x.example,b@x.example", "smtp-username="},
+		},
 		"key and value": {
 			args: []string{"--database-url", "host=h password='hid den' dbname=d"},
 			want: []string{"database-url=host=h password=xxxxx dbname=d"},
@@ -138,6 +143,9 @@ func TestConfiguration(t *testing.T) {
 		})
 	}
 	runChild(t, []string{"ANNALS_CART_LIFETIME=soon"}, "serve", "--print-config").exits(exitMisuse).says("ANNALS_CART_LIFETIME")
+	runChild(t, []string{"ANNALS_SMTP_TO=a@x.example"}, "serve", "--print-config").exits(exitMisuse).says("--smtp-addr")
+	annals(t, "serve", "--print-config", "--smtp-addr", "localhost:25", "--smtp-from", "nobody").exits(exitMisuse).says("mail address")
+	annals(t, "serve", "--print-config", "--webhook-attempts", "0").exits(exitMisuse).says("--webhook-attempts")
 	runChild(t, []string{"ANNALS_ADDR=0.0.0.0:80"}, "serve").exits(exitMisuse).says("loopback only")
 }
 

@@ -26,9 +26,11 @@ import (
 	"annals/projections/kpis"
 	"annals/projections/kpithresholds"
 	"annals/projections/orders"
+	"annals/projections/policies/notifications"
 	"annals/projections/productionentries"
 	"annals/projections/products"
 	"annals/projections/replay"
+	"annals/projections/webhooks"
 	"annals/projections/workorders"
 	"annals/transport/rest"
 )
@@ -44,6 +46,7 @@ const (
 type node struct {
 	store     *eventstore.Store
 	group     *projections.Group
+	notifier  notifier
 	rebuilds  *replay.Manager
 	handler   http.Handler
 	readiness *readiness
@@ -54,8 +57,8 @@ type node struct {
 
 	pools       []*sqlx.DB
 	stopAnswers context.CancelFunc // ends answers that would go on for long
-	stopWork    context.CancelFunc // ends rebuilds and housekeeping
-	work        sync.WaitGroup     // housekeeping
+	stopWork    context.CancelFunc // ends rebuilds, housekeeping and notifications
+	work        sync.WaitGroup     // housekeeping and notifications
 	groupDone   chan error         // receives what group.Run returned
 }
 
@@ -89,6 +92,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopWork = stopWork
 	n.work.Go(func() { n.housekeeping(workCtx, cfg.keyRetention) })
+	n.work.Go(func() { n.notifier.sender.Run(workCtx) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
 	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
@@ -112,6 +116,9 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 		DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName,
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.newNotifier(ctx, &cfg.notifications); err != nil {
 		return err
 	}
 	return n.newGroup(cfg)
@@ -204,6 +211,8 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		WorkOrders: workorders.NewQueries(tenants), ProductionEntries: productionentries.NewQueries(tenants),
 		Inspections: inspections.NewQueries(tenants), Holds: holds.NewQueries(tenants),
 		KPIs: kpis.NewQueries(tenants), Thresholds: kpithresholds.NewQueries(tenants), Alerts: kpialerts.NewQueries(tenants),
+		Webhooks: webhooks.NewQueries(tenants), DeadLetters: notifications.NewDeadLetters(tenants), Secrets: n.notifier.queue,
+		EventTypes:    n.registry.EventTypes(),
 		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(tenants),

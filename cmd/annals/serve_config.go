@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -23,6 +24,7 @@ type serveConfig struct {
 	readyLag        int64
 	// qualityHoldLimit is the yield of a final inspection, in percent, below which a quality hold is opened; 0: never.
 	qualityHoldLimit decimal.Decimal
+	notifications    notificationFlags
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -38,6 +40,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&s.readyLag, "ready-lag", 100_000, "`events` that a projection may be behind while the server says it is ready")
 	flags.TextVar(&s.qualityHoldLimit, "quality-hold-limit", decimal.Zero,
 		"`percent` of passed units below which a final inspection opens a quality hold; 0: never")
+	s.notifications.register(flags)
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -57,6 +60,9 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return misuse(cmd, "--idempotency-retention must be at least %s", minIdempotencyRetention)
 	case s.syncWait < 0 || s.shutdownTimeout <= 0:
 		return misuse(cmd, "--synchronous-wait must not be negative, and --shutdown-timeout must be above zero")
+	}
+	if err := s.notifications.check(cmd); err != nil {
+		return err
 	}
 	return checkLoopback(cmd, s.addr)
 }
@@ -86,8 +92,14 @@ func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
 			return
 		}
 		value := f.Value.String()
-		if f.Name == "database-url" {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		switch {
+		case f.Name == "database-url":
 			value = maskSecrets(value)
+		case f.Name == "smtp-password" && value != "":
+			value = "xxxxx"
 		}
 		_, failure = fmt.Fprintf(c.stdout, "%s=%s\n", f.Name, value)
 	})

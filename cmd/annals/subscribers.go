@@ -7,6 +7,7 @@ import (
 	"annals/domain"
 	"annals/domain/commerce"
 	"annals/domain/manufacturing"
+	"annals/domain/notifications"
 	"annals/domain/operations"
 	"annals/eventstore"
 	"annals/projections"
@@ -21,6 +22,7 @@ import (
 	"annals/projections/policies"
 	"annals/projections/productionentries"
 	"annals/projections/products"
+	"annals/projections/webhooks"
 	"annals/projections/workorders"
 )
 
@@ -29,6 +31,7 @@ func newRegistry() (*domain.Registry, error) {
 	var definitions []domain.Definition
 	definitions = append(definitions, commerce.Definitions()...)
 	definitions = append(definitions, manufacturing.Definitions()...)
+	definitions = append(definitions, notifications.Definitions()...)
 	definitions = append(definitions, operations.Definitions()...)
 	return domain.NewRegistry(definitions...)
 }
@@ -47,6 +50,7 @@ func readModels() []projections.Projector {
 		kpis.New(),
 		kpithresholds.New(),
 		kpialerts.New(),
+		webhooks.New(),
 	}
 }
 
@@ -63,6 +67,7 @@ func (n *node) policies(cfg *serveConfig) ([]projections.PolicyHandler, error) {
 			Commands: n.store.Runner, WaitFor: n.group.WaitFor, Logger: n.logger,
 		}),
 		qualityHolds,
+		n.notifications(),
 	}, nil
 }
 

@@ -62,7 +62,7 @@ type SenderConfig struct {
 	MaxWait   time.Duration // between two attempts; 4 h
 	Timeout   time.Duration // of an attempt; 10 s
 	Poll      time.Duration // how often to look for what other nodes have queued, or what is due again; 1 s
-	Lease     time.Duration // after which an attempt that nobody settled counts as lost; Timeout and 15 s
+	Lease     time.Duration // after which an attempt that nobody settled counts as lost; Timeout and 10 s
 	Slow      time.Duration // after which a receiver is slow; 2 s
 	Workers   int           // receivers served at a time; 16
 	Slower    int           // and as many of those that were slow, or failed, last time; 8
@@ -86,7 +86,7 @@ func (c *SenderConfig) setDefaults() {
 	c.Attempts, c.Workers, c.Slower = cmp.Or(c.Attempts, 15), cmp.Or(c.Workers, 16), cmp.Or(c.Slower, 8)
 	c.FirstWait, c.MaxWait = cmp.Or(c.FirstWait, 5*time.Second), cmp.Or(c.MaxWait, 4*time.Hour)
 	c.Timeout, c.Poll = cmp.Or(c.Timeout, 10*time.Second), cmp.Or(c.Poll, time.Second)
-	c.Lease, c.Slow = cmp.Or(c.Lease, c.Timeout+15*time.Second), cmp.Or(c.Slow, 2*time.Second)
+	c.Lease, c.Slow = cmp.Or(c.Lease, c.Timeout+10*time.Second), cmp.Or(c.Slow, 2*time.Second)
 }
 
 // Sender delivers what is queued. Each receiver has a queue of its own and one worker at a time on each node. Receivers
