@@ -199,7 +199,7 @@ an older version fails from then on: stop those first.`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withOperator(cmd, func(ctx context.Context, n *node) error {
-				owner, err := n.pool(eventstore.RoleOwner, 1, "prune")
+				owner, err := n.pool(eventstore.RoleOwner, 2, "prune")
 				if err != nil {
 					return err
 				}
