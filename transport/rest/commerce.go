@@ -62,7 +62,10 @@ func registerProduct(_ *request, f *jsonbody.Fields) (useCase, error) {
 func changeProduct(r *request, f *jsonbody.Fields) (useCase, error) {
 	id, missing := r.resource("id", "product")
 	cmd := commerce.ChangeProductCommand{ProductID: id, Name: f.OptionalString("name"), Price: f.OptionalString("price")}
-	return uses(f, cmd, commerce.ChangeProduct), missing
+	if cmd.Name != nil || cmd.Price != nil || !f.Has("name") && !f.Has("price") {
+		f.Judge(cmd.Validate()) // else one was sent that couldn't be read: the other isn't missing
+	}
+	return runs(cmd, commerce.ChangeProduct), missing
 }
 
 func discontinueProduct(r *request, _ *jsonbody.Fields) (useCase, error) {

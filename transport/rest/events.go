@@ -145,6 +145,10 @@ func (s *server) getStream(r *request) (answer, error) {
 		if err != nil {
 			return err
 		}
+		var v domain.Validator
+		if v.Text("", aggregateType, domain.MaxText); len(v.Fields()) > 0 { // also what PostgreSQL couldn't take
+			return notFound("there is no aggregate type of this name")
+		}
 		scope := cursorScope("stream", r.who.Client, aggregateType, id.String())
 		after, err := cursor.after(scope)
 		if err != nil {

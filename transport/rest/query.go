@@ -168,6 +168,9 @@ func (q *query) time(name string) time.Time {
 		q.fail(name, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
 		return time.Time{}
 	}
+	if t.IsZero() { // means not sent; the log knows microseconds, and nothing from then
+		t = t.Add(time.Microsecond)
+	}
 	return t.UTC()
 }
 
