@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/lib/pq"
+
 	"annals/domain"
 	"annals/eventstore"
 	"annals/projections"
@@ -12,7 +14,7 @@ import (
 // Filter selects entries. Zero members select everything.
 type Filter struct {
 	ActorID       string
-	EventType     string
+	EventTypes    []string
 	AggregateType string
 	AggregateID   *domain.ID
 	CorrelationID string
@@ -66,12 +68,14 @@ func (q *Queries) Export(ctx context.Context, client string, f Filter, each func
 func (f Filter) conditions() *projections.Conditions {
 	var c projections.Conditions
 	for _, equal := range [...]struct{ column, value string }{
-		{"actor_id", f.ActorID}, {"event_type", f.EventType}, {"aggregate_type", f.AggregateType},
-		{"correlation_id", f.CorrelationID},
+		{"actor_id", f.ActorID}, {"aggregate_type", f.AggregateType}, {"correlation_id", f.CorrelationID},
 	} {
 		if equal.value != "" {
 			c.And(equal.column+" = ?", equal.value)
 		}
+	}
+	if len(f.EventTypes) > 0 {
+		c.And("event_type = ANY(?)", pq.Array(f.EventTypes))
 	}
 	if f.AggregateID != nil {
 		c.And("aggregate_id = ?", f.AggregateID[:])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"annals/domain"
@@ -53,12 +54,12 @@ func (s *server) auditEndpoints() []*endpoint {
 func (s *server) listAuditLog(r *request) (answer, error) {
 	q := &r.query
 	filter := auditlog.Filter{
-		ActorID: q.actor("actor_id"), EventType: q.text("event_type"), AggregateType: q.text("aggregate_type"),
+		ActorID: q.actor("actor_id"), EventTypes: q.list("event_type"), AggregateType: q.text("aggregate_type"),
 		AggregateID: q.id("aggregate_id"), CorrelationID: q.text("correlation_id"), From: q.time("from"), To: q.time("to"),
 	}
 	limit, cursor := q.limit(), q.cursor()
 	return func(w http.ResponseWriter) error {
-		scope := cursorScope("audit-log", r.who.Client, filter.ActorID, filter.EventType, filter.AggregateType,
+		scope := cursorScope("audit-log", r.who.Client, filter.ActorID, strings.Join(filter.EventTypes, ","), filter.AggregateType,
 			optionalID(filter.AggregateID), filter.CorrelationID, filter.From.Format(time.RFC3339Nano),
 			filter.To.Format(time.RFC3339Nano))
 		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditViewOf,

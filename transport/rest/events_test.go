@@ -141,7 +141,8 @@ func TestAuditLog(t *testing.T) {
 	now := time.Now().UTC().Add(time.Hour).Format(time.RFC3339)
 	for query, want := range map[string]int{
 		"actor_id=jane": 2, "actor_id=joe": 0, "event_type=product.registered": 1, "aggregate_type=product": 3,
-		"aggregate_id=" + id: 3, "correlation_id=r-2": 2, "from=" + now: 0, "to=" + now: 3, "aggregate_type=cart": 0,
+		"event_type=product.registered,product.renamed": 2,
+		"aggregate_id=" + id:                            3, "correlation_id=r-2": 2, "from=" + now: 0, "to=" + now: 3, "aggregate_type=cart": 0,
 	} {
 		if got := len(items(b.send("GET", "/v1/audit-log?"+query, ""))); got != want {
 			t.Errorf("%s: %d rows, want %d", query, got, want)
