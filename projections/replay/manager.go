@@ -51,7 +51,7 @@ func NewManager(ctx context.Context, deps Deps, projectors []projections.Project
 	return m
 }
 
-// Start begins a rebuild and returns once its lock is taken. It fails with ErrUnknownProjection, with ErrNotReadModel,
+// Start begins a rebuild and returns once the projection's status tells of it, or ctx ends. It fails with ErrUnknownProjection, with ErrNotReadModel,
 // with ErrAlreadyBuilding while this or another process rebuilds the projection, and with ErrManagerClosed. ctx is the
 // caller's, for the start alone; actor is who asked for it.
 func (m *Manager) Start(ctx context.Context, name, actor string) error {
@@ -69,7 +69,9 @@ func (m *Manager) Start(ctx context.Context, name, actor string) error {
 		m.release(name)
 		return err
 	}
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		defer m.release(name)
 		result, err := b.finish(m.ctx)
 		if err == nil && result.Switched && m.OnSwitched != nil {
@@ -85,6 +87,11 @@ func (m *Manager) Start(ctx context.Context, name, actor string) error {
 			b.logger.Error("rebuild failed; the old tables stay in use", "error", err)
 		}
 	}()
+	select {
+	case <-b.shown:
+	case <-ended:
+	case <-ctx.Done():
+	}
 	return nil
 }
 

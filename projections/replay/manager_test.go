@@ -32,6 +32,10 @@ func TestManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	end() // the request is answered; the rebuild goes on
+	var shown int
+	if err := b.deps.DB.QueryRowContext(b.ctx, `SELECT count(*) FROM annals.running_builds WHERE name = 'totals'`).Scan(&shown); err != nil || shown != 1 {
+		t.Errorf("the build is shown %d times, error %v", shown, err)
+	}
 	<-reached
 	if err := m.Start(b.ctx, "totals", "operator"); !errors.Is(err, ErrAlreadyBuilding) {
 		t.Errorf("a second start: %v", err)

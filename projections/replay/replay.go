@@ -140,6 +140,7 @@ type builder struct {
 	logger    *slog.Logger
 	tracker   *tracker
 	started   time.Time
+	shown     chan struct{} // closed once the build is recorded, so that the projection's status tells of it
 
 	state  state
 	target int64
@@ -169,6 +170,7 @@ func begin(ctx context.Context, deps Deps, projector projections.Projector, opts
 		logger:  logger.With("projection", spec.Name, "version", spec.Version),
 		tracker: newTracker(spec.Name, spec.Version, opts.Progress),
 		started: time.Now(),
+		shown:   make(chan struct{}),
 		result:  Result{Name: spec.Name, Version: spec.Version},
 	}, nil
 }
@@ -203,6 +205,7 @@ func (b *builder) run(ctx context.Context) error {
 	if err := b.resume(ctx); err != nil {
 		return err
 	}
+	close(b.shown)
 	for {
 		err := b.attempt(ctx)
 		if !errors.Is(err, errSkipsChanged) {
