@@ -35,7 +35,7 @@ func movedOne(result sql.Result, err error) error {
 }
 
 // fail stops a subscriber before an event. It takes the place of advance in the page's transaction. A subscriber that an
-// operator paused stays paused.
+// operator paused stays paused. The event's id is the log's: a lean subscriber isn't given it.
 func (g *Group) fail(
 	ctx context.Context, tx Executor, spec Spec, from int64, event Event, cause error,
 ) (*Failure, error) {
@@ -44,19 +44,19 @@ func (g *Group) fail(
 			status = CASE status WHEN 'paused' THEN status ELSE 'failed' END,
 			failure_attempts = CASE WHEN failure_position = $4 THEN failure_attempts + 1 ELSE 1 END,
 			failed_at = CASE WHEN failure_position = $4 THEN failed_at ELSE now() END,
-			retry_at = now() + make_interval(secs => $8::float8 * 2 ^ least(
+			retry_at = now() + make_interval(secs => $7::float8 * 2 ^ least(
 				CASE WHEN failure_position = $4 THEN failure_attempts ELSE 0 END, 8)),
-			failure_position = $4, failure_event_id = $5, failure_event_type = $6, failure_error = $7
+			failure_position = $4, failure_event_type = $5, failure_error = $6,
+			failure_event_id = (SELECT e.event_id FROM annals.events e WHERE e.position = $4)
 		WHERE name = $1 AND version = $2 AND position = $3
-		RETURNING failure_attempts, failed_at, retry_at`,
-		spec.Name, spec.Version, from, event.Position, event.EventID.String(), event.EventType, errorText(cause),
-		g.cfg.RetryPause.Seconds())
+		RETURNING failure_attempts, failed_at, retry_at, failure_event_id`,
+		spec.Name, spec.Version, from, event.Position, event.EventType, errorText(cause), g.cfg.RetryPause.Seconds())
 	if err != nil {
 		return nil, fmt.Errorf("write the failure: %w", err)
 	}
 	defer rows.Close()
 	failure := &Failure{
-		Position: event.Position, EventID: event.EventID, EventType: event.EventType, Error: errorText(cause),
+		Position: event.Position, EventType: event.EventType, Error: errorText(cause),
 	}
 	if !rows.Next() {
 		if err := rows.Err(); err != nil {
@@ -65,8 +65,12 @@ func (g *Group) fail(
 		return nil, errCheckpointMoved
 	}
 	var retry time.Time
-	if err := rows.Scan(&failure.Attempts, &failure.FailedAt, &retry); err != nil {
+	var id []byte
+	if err := rows.Scan(&failure.Attempts, &failure.FailedAt, &retry, &id); err != nil {
 		return nil, fmt.Errorf("write the failure: %w", err)
+	}
+	if err := failure.EventID.UnmarshalText(orZeroID(id)); err != nil {
+		return nil, fmt.Errorf("read the failed event's id: %w", err)
 	}
 	failure.FailedAt, retry = failure.FailedAt.UTC(), retry.UTC()
 	failure.RetryAt = &retry
