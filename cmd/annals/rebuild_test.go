@@ -9,8 +9,12 @@ import (
 	"testing"
 
 	"annals/eventstore/pgtest"
+	"annals/projections/products"
 	"annals/projections/replay"
 )
+
+// liveProducts is the table that products are served from.
+var liveProducts = products.Spec().Schema() + ".products"
 
 // A rebuild by another process, under writers and readers: every read is answered from whole tables that never fall back,
 // and afterwards the rows are what the log says.
@@ -105,7 +109,7 @@ func TestInterruptedReplayResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := tx.Exec(`LOCK TABLE rm_products_v1.products IN ACCESS SHARE MODE`); err != nil {
+	if _, err := tx.Exec(`LOCK TABLE ` + liveProducts + ` IN ACCESS SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	first := runChild(t, nil, append([]string{"replay", "products"}, database...)...)
@@ -138,7 +142,7 @@ func TestInterruptedReplayResumes(t *testing.T) {
 // tableOf identifies the table that holds the products.
 func tableOf(t *testing.T, db *pgtest.DB) (oid int64) {
 	t.Helper()
-	if err := db.Get(&oid, `SELECT 'rm_products_v1.products'::regclass::oid::bigint`); err != nil {
+	if err := db.Get(&oid, `SELECT '`+liveProducts+`'::regclass::oid::bigint`); err != nil {
 		t.Fatal(err)
 	}
 	return oid
@@ -155,7 +159,7 @@ func TestDryRunFindsDifferences(t *testing.T) {
 	c.get("/v1/products/"+product, c.head()).is(http.StatusOK)
 	dryRun := append([]string{"replay", "--all", "--dry-run"}, database...)
 	annals(t, dryRun...).exits(exitDone).prints("no difference")
-	db.MustExec(`UPDATE rm_products_v1.products SET available = 6`)
+	db.MustExec(`UPDATE ` + liveProducts + ` SET available = 6`)
 	annals(t, dryRun...).exits(exitFailed).prints("1 rows differ", product).says("the live rows differ from the log")
 	annals(t, append([]string{"replay", "products"}, database...)...).exits(exitDone).prints("switched")
 	annals(t, dryRun...).exits(exitDone)
