@@ -40,9 +40,10 @@ func (c SetThresholdCommand) read(v *domain.Validator) kpi.Set {
 		v.Fail("/limit", "must be at most %d", int64(maxLimit))
 	}
 	v.OneOf("/period", c.Period, string(kpi.PeriodDay), string(kpi.PeriodWeek))
-	v.OptionalText("/line", c.Line, domain.MaxCode)
 	if name := kpi.Name(c.KPI); c.Line != nil && name.Known() && !name.ByLine() {
 		v.Fail("/line", "%s has no figure for a line", name)
+	} else {
+		v.OptionalText("/line", c.Line, domain.MaxCode)
 	}
 	return kpi.Set{
 		KPI: kpi.Name(c.KPI), Direction: kpi.Direction(c.Direction), Limit: limit, Period: kpi.Period(c.Period),

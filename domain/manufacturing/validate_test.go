@@ -165,6 +165,7 @@ func TestThresholdValues(t *testing.T) {
 		{"highest limit", setPPM("1000000000"), nil},
 		{"limit too high", setPPM("1000000000.0001"), []string{"/limit"}},
 		{"a line has no ppm", with(func(c *set) { c.Line = ptr("L1") }), []string{"/line"}},
+		{"no line of ppm, whatever its name", with(func(c *set) { c.Line = ptr("") }), []string{"/line"}},
 		{"a line has no otd", with(func(c *set) { c.KPI, c.Line = "otd", ptr("L1") }), []string{"/line"}},
 		{"a line has oee", with(func(c *set) { c.KPI, c.Line = "oee", ptr("L1") }), nil},
 	})
