@@ -28,8 +28,8 @@ With --url it fills a running server. Without, it fills the database that the fl
 			"  annals demo --data-dir /tmp/annals-demo",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opts.Scale < 1 || opts.Scale > 1000 || opts.Parallel < 1 || opts.Parallel > 256 {
-				return misuse(cmd, "--scale must be 1 to 1000 and --parallel 1 to 256")
+			if opts.Scale < 0.01 || opts.Scale > 1000 || opts.Parallel < 1 || opts.Parallel > 256 {
+				return misuse(cmd, "--scale must be 0.01 to 1000 and --parallel 1 to 256")
 			}
 			if opts.URL == "" {
 				return c.withOwnServer(cmd.Context(), func(ctx context.Context, address string) error {
@@ -50,7 +50,7 @@ With --url it fills a running server. Without, it fills the database that the fl
 	flags.StringVar(&opts.Client, "client", "default", "client (tenant) to fill")
 	flags.StringVar(&opts.Token, "token", "", "API key or JWT for a server that asks for one")
 	flags.Uint64Var(&opts.Seed, "seed", 1, "the same seed gives the same traffic")
-	flags.IntVar(&opts.Scale, "scale", 1, "1 makes some thousands of events")
+	flags.Float64Var(&opts.Scale, "scale", 1, "1 makes some thousands of events")
 	flags.IntVar(&opts.Parallel, "parallel", 8, "stories told at once")
 	return cmd
 }

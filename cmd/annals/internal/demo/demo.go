@@ -17,11 +17,11 @@ import (
 
 // Options say what to generate and where.
 type Options struct {
-	URL    string // of the server, without a trailing slash
-	Client string // the tenant to fill
-	Token  string // bearer token; empty in open mode
-	Seed   uint64 // the same seed gives the same traffic
-	Scale  int    // 1: some thousands of events
+	URL    string  // of the server, without a trailing slash
+	Client string  // the tenant to fill
+	Token  string  // bearer token; empty in open mode
+	Seed   uint64  // the same seed gives the same traffic
+	Scale  float64 // 1: some thousands of events
 	Start  time.Time
 	// Parallel is the number of stories told at once.
 	Parallel int
@@ -59,8 +59,8 @@ func (r *run) story(name, actor string) *story {
 
 // Run generates the traffic.
 func Run(ctx context.Context, opts Options) (Summary, error) {
-	if opts.Scale < 1 || opts.Parallel < 1 {
-		return Summary{}, errors.New("scale and parallel must be 1 or more")
+	if opts.Scale <= 0 || opts.Parallel < 1 {
+		return Summary{}, errors.New("scale must be above 0, and parallel 1 or more")
 	}
 	started := time.Now()
 	r := &run{opts: opts, http: &http.Client{
@@ -118,6 +118,9 @@ func (r *run) tell(ctx context.Context, stories []func(context.Context) error, o
 	}
 	return nil
 }
+
+// scaled gives how many of what there are perScale of at scale 1.
+func (r *run) scaled(perScale int) int { return max(1, int(float64(perScale)*r.opts.Scale)) }
 
 func (r *run) summary(stories int, started time.Time) Summary {
 	return Summary{

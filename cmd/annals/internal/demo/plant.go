@@ -23,7 +23,7 @@ func (r *run) limits() func(context.Context) error {
 // plant gives a story for each work order.
 func (r *run) plant() []func(context.Context) error {
 	var stories []func(context.Context) error
-	for n := range ordersPerScale * r.opts.Scale {
+	for n := range r.scaled(ordersPerScale) {
 		s := r.story(fmt.Sprintf("work-order-%d", n+1), "planner")
 		stories = append(stories, func(ctx context.Context) error { return s.producing(ctx, n) })
 	}

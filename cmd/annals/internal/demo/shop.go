@@ -28,8 +28,8 @@ const (
 // catalogue registers the shop's products, in order, and gives their ids.
 func (r *run) catalogue(ctx context.Context) ([]string, error) {
 	s := r.story("catalogue", "buyer")
-	ids := make([]string, 0, productsPerScale*r.opts.Scale)
-	for n := range productsPerScale * r.opts.Scale {
+	ids := make([]string, 0, r.scaled(productsPerScale))
+	for n := range r.scaled(productsPerScale) {
 		name := fmt.Sprintf("%s %s %d-%d", materials[n%10], goods[n/10%10], r.opts.Seed, n+1)
 		a, err := s.command(ctx, "POST", "/v1/products", object{
 			"sku": fmt.Sprintf("D%d-%04d", r.opts.Seed, n+1), "name": name, "currency": "EUR", "stock": initialStock,
@@ -58,7 +58,7 @@ func (r *run) tending(catalogue []string) []func(context.Context) error {
 // shop gives a story for each cart.
 func (r *run) shop(catalogue []string) []func(context.Context) error {
 	var stories []func(context.Context) error
-	for n := range cartsPerScale * r.opts.Scale {
+	for n := range r.scaled(cartsPerScale) {
 		s := r.story(fmt.Sprintf("cart-%d", n+1), "web-shop")
 		stories = append(stories, func(ctx context.Context) error { return s.shopping(ctx, catalogue, n) })
 	}
