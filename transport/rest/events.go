@@ -1,10 +1,8 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,6 +21,10 @@ type Events interface {
 	Scan(ctx context.Context, f eventstore.EventFilter, after, upTo int64, each func(eventstore.Envelope) error) error
 	// Event gives one event, or a not-found refusal.
 	Event(ctx context.Context, client string, position int64) (eventstore.Envelope, error)
+	// Lineage gives what caused the event at a position and what it caused, or a not-found refusal.
+	Lineage(ctx context.Context, client string, position int64) (eventstore.Lineage, error)
+	// ByEventID gives the event with an id, or a not-found refusal.
+	ByEventID(ctx context.Context, client string, id domain.ID) (eventstore.Envelope, error)
 	// Stream gives at most limit events of a stream after a version, or a not-found refusal.
 	Stream(ctx context.Context, client, aggregateType string, id domain.ID, afterVersion int64, limit int) (eventstore.StreamPage, error)
 }
@@ -34,7 +36,7 @@ type Growth interface {
 }
 
 // eventMedia are the forms in which events are served.
-var eventMedia = []string{mediaJSON, mediaNDJSON}
+var eventMedia = []string{mediaJSON, mediaNDJSON, mediaSSE, mediaCloudEvents}
 
 func (s *server) eventEndpoints() []*endpoint {
 	get := func(path, name string, produces []string, prepare prepare) *endpoint {
@@ -53,32 +55,47 @@ func (s *server) listEvents(r *request) (answer, error) {
 	q := &r.query
 	after, _ := q.position("after", 0)
 	limit, limited := q.optionalLimit()
+	if !limited && r.streams() {
+		limit = unlimited
+	}
 	filter := eventstore.EventFilter{
 		EventTypes: q.list("event_type"), AggregateType: q.text("aggregate_type"), AggregateID: q.id("aggregate_id"),
 		ActorID: q.actor("actor_id"), From: q.time("from"), To: q.time("to"),
+	}
+	seen, resumes, err := r.lastEventID()
+	if resumes {
+		after = seen
 	}
 	return func(w http.ResponseWriter) error {
 		filter.Client = r.who.Client
 		if err := s.readLog(r); err != nil {
 			return err
 		}
-		if r.media == mediaNDJSON {
-			if !limited {
-				limit = unlimited
-			}
+		switch r.media {
+		case mediaNDJSON:
 			return s.streamEvents(w, r, filter, after, limit)
+		case mediaSSE:
+			return s.tail(w, r, s.logTail(filter, after), limit)
 		}
 		page, err := s.config.Events.Page(r.Context(), filter, after, limit)
 		if err != nil {
 			return err
 		}
 		w.Header().Set(headerPosition, strconv.FormatInt(page.Head, 10))
+		if r.media == mediaCloudEvents {
+			next := strconv.FormatInt(page.NextAfter, 10)
+			w.Header().Set(headerNextAfter, next)
+			if page.NextAfter < page.Head {
+				linkNext(w.Header(), r, "after", next)
+			}
+			return writeBatch(w, r, page.Events)
+		}
 		return writeJSON(w, r, http.StatusOK, struct {
 			Items     []eventView `json:"items"`
 			NextAfter int64       `json:"next_after"`
 			Head      int64       `json:"head"`
 		}{eventViews(page.Events), page.NextAfter, page.Head})
-	}, nil
+	}, err
 }
 
 // eventView is an event as the API shows it.
@@ -138,7 +155,11 @@ func (s *server) getEvent(r *request) (answer, error) {
 // getStream serves the events of one stream in the order of versions.
 func (s *server) getStream(r *request) (answer, error) {
 	limit, limited := r.query.optionalLimit()
+	if !limited && r.streams() {
+		limit = unlimited
+	}
 	cursor := r.query.cursor()
+	seen, resumes, err := r.lastEventID()
 	return func(w http.ResponseWriter) error {
 		aggregateType := r.vars["aggregate_type"]
 		id, err := r.resource("aggregate_id", "stream")
@@ -158,26 +179,36 @@ func (s *server) getStream(r *request) (answer, error) {
 			return err
 		}
 		first := limit
-		if r.media == mediaNDJSON {
+		if r.streams() {
 			first = 1 // whether there is such a stream
 		}
 		page, err := s.config.Events.Stream(r.Context(), r.who.Client, aggregateType, id, after, first)
 		if err != nil {
 			return err
 		}
-		if r.media == mediaNDJSON {
-			if !limited {
-				limit = unlimited
-			}
-			return s.streamVersions(w, r, id, aggregateType, after, limit)
+		stream := streamOf{client: r.who.Client, aggregateType: aggregateType, id: id}
+		switch {
+		case r.media == mediaNDJSON:
+			return s.streamVersions(w, r, stream, after, limit)
+		case r.media == mediaSSE && resumes:
+			return s.tail(w, r, s.resumedTail(stream, seen), limit)
+		case r.media == mediaSSE:
+			return s.tail(w, r, s.streamTail(stream, after, 0), limit)
 		}
-		shown := list[eventView]{Items: eventViews(page.Events)}
+		shown := list[eventView]{}
 		if page.More {
 			next := encodeCursor(scope, page.Events[len(page.Events)-1].AggregateVersion)
 			shown.NextCursor = &next
 		}
+		if r.media == mediaCloudEvents {
+			if shown.NextCursor != nil {
+				linkNext(w.Header(), r, "cursor", *shown.NextCursor)
+			}
+			return writeBatch(w, r, page.Events)
+		}
+		shown.Items = eventViews(page.Events)
 		return writeJSON(w, r, http.StatusOK, shown)
-	}, nil
+	}, err
 }
 
 // getState serves an aggregate's state as it was.
@@ -227,109 +258,4 @@ func (s *server) stateAt(r *request, id domain.ID, version int64, byVersion bool
 	default:
 		return s.config.States.Current(ctx, client, aggregateType, id)
 	}
-}
-
-const unlimited = int(^uint(0) >> 1)
-
-// errEnough ends a scan that has given what was asked for.
-var errEnough = errors.New("enough")
-
-// streamEvents writes events up to the present head, one a line, and ends.
-func (s *server) streamEvents(w http.ResponseWriter, r *request, f eventstore.EventFilter, after int64, limit int) error {
-	head, err := s.config.Events.Head(r.Context())
-	if err != nil {
-		return err
-	}
-	w.Header().Set(headerPosition, strconv.FormatInt(head, 10))
-	lines := s.startLines(w, r, mediaNDJSON)
-	if head <= after || r.Method == http.MethodHead {
-		return lines.finish()
-	}
-	err = s.config.Events.Scan(r.Context(), f, after, head, func(e eventstore.Envelope) error {
-		if limit--; limit < 0 {
-			return errEnough
-		}
-		return lines.write(eventViewOf(e))
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return err
-	}
-	return lines.finish()
-}
-
-// streamVersions writes the events of one stream, one a line.
-func (s *server) streamVersions(
-	w http.ResponseWriter, r *request, id domain.ID, aggregateType string, after int64, limit int,
-) error {
-	lines := s.startLines(w, r, mediaNDJSON)
-	if r.Method == http.MethodHead {
-		return lines.finish()
-	}
-	for limit > 0 {
-		page, err := s.config.Events.Stream(r.Context(), r.who.Client, aggregateType, id, after, min(limit, maxLimit))
-		if err != nil {
-			return err
-		}
-		for _, e := range page.Events {
-			if err := lines.write(eventViewOf(e)); err != nil {
-				return err
-			}
-			after = e.AggregateVersion
-		}
-		if limit -= len(page.Events); !page.More || len(page.Events) == 0 {
-			break
-		}
-	}
-	return lines.finish()
-}
-
-// lines writes an answer of any length, one JSON value a line, in constant memory. The header goes out with the first
-// flush, so that an error before it still becomes a problem.
-type lines struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	stop    context.Context
-	buffer  bytes.Buffer
-}
-
-const (
-	flushBytes  = 32 << 10
-	flushWithin = 60 * time.Second // for the caller to take what is flushed
-)
-
-func (s *server) startLines(w http.ResponseWriter, _ *request, media string) *lines {
-	w.Header().Set("Content-Type", media)
-	w.Header().Set("Cache-Control", "no-store")
-	return &lines{w: w, control: http.NewResponseController(w), stop: s.stop}
-}
-
-func (l *lines) write(v any) error {
-	if err := encode(&l.buffer, v); err != nil {
-		return err
-	}
-	if l.buffer.Len() < flushBytes {
-		return nil
-	}
-	return l.flush()
-}
-
-func (l *lines) flush() error {
-	if l.stop.Err() != nil {
-		return eventstore.ErrClosed
-	}
-	if err := l.control.SetWriteDeadline(time.Now().Add(flushWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	_, err := l.w.Write(l.buffer.Bytes())
-	l.buffer.Reset()
-	return err
-}
-
-// finish writes what is left. An answer without lines is an empty one.
-func (l *lines) finish() error {
-	if l.buffer.Len() == 0 {
-		l.w.WriteHeader(http.StatusOK)
-		return nil
-	}
-	return l.flush()
 }

@@ -92,7 +92,7 @@ func TestEventsAsLines(t *testing.T) {
 	if head := b.send("HEAD", "/v1/events", "", ndjson).is(200); len(head.body) != 0 {
 		t.Error("HEAD has a body")
 	}
-	b.send("GET", "/v1/events", "", "Accept: text/event-stream").problem(406, "not-acceptable")
+	b.send("GET", "/v1/events", "", "Accept: text/csv").problem(406, "not-acceptable")
 }
 
 // brokenLog gives some events and then fails.

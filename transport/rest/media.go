@@ -11,8 +11,12 @@ import (
 const (
 	mediaJSON   = "application/json"
 	mediaNDJSON = "application/x-ndjson"
+	mediaSSE    = "text/event-stream"
+	mediaCSV    = "text/csv"
 	mediaHTML   = "text/html"
 	mediaYAML   = "application/yaml"
+
+	mediaCloudEvents = "application/cloudevents-batch+json"
 )
 
 // negotiate chooses what to answer with: the offer that the Accept header prefers, the first one when it has no

@@ -160,8 +160,12 @@ func (o operation) holds(r *reply) {
 		return
 	}
 	switch media {
-	case "application/json", "application/problem+json":
+	case "application/json", "application/problem+json", "application/cloudevents-batch+json":
 		o.valid(pointer, r.body)
+	case "text/event-stream":
+		for _, e := range eventsOf(o.t, bytes.NewReader(r.body)) {
+			o.valid(pointer, e.data)
+		}
 	case "application/x-ndjson":
 		for line := range bytes.Lines(r.body) {
 			o.valid(pointer, line)

@@ -49,6 +49,10 @@ type Config struct {
 	Log               *slog.Logger
 	// SynchronousWait bounds how long a command's answer waits for the synchronous subscribers; 0: one second.
 	SynchronousWait time.Duration
+	// MaxStreams bounds the streams of server-sent events that are open at a time, of which a client has at most a quarter;
+	// 0: 256. Heartbeat is how often each says that it lives; 0: 15 seconds.
+	MaxStreams int
+	Heartbeat  time.Duration
 }
 
 // server holds what the handlers share.
@@ -57,6 +61,7 @@ type server struct {
 	metrics *metrics
 	recent  *recent
 	docs    *documents
+	streams *streams
 	stop    context.Context // done when the server drains
 }
 
@@ -75,8 +80,9 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: docs, stop: ctx}
-	if err := s.metrics.register(config.Metrics); err != nil {
+	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: docs, stop: ctx,
+		streams: newStreams(config.MaxStreams)}
+	if err := errors.Join(s.metrics.register(config.Metrics), config.Metrics.Register(s.streams.gauge)); err != nil {
 		return nil, nil, fmt.Errorf("register the metrics of requests: %w", err)
 	}
 	router := mux.NewRouter().SkipClean(true)
