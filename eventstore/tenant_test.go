@@ -112,7 +112,7 @@ func TestTenantsLeaveNothingBehind(t *testing.T) {
 	cancelled, cancel := context.WithCancel(ctx)
 	err := store.Tenants.Read(cancelled, acme, func(ctx context.Context, q Querier) error {
 		cancel()
-		return q.GetContext(ctx, new(int), `SELECT 1`)
+		return q.GetContext(ctx, new(int), `SELECT 1 FROM pg_sleep(60)`)
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled query gives %v", err)
