@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"sync"
 	"syscall"
@@ -113,7 +114,7 @@ func TestInterruptedReplayResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := runChild(t, nil, append([]string{"replay", "products"}, database...)...)
-	first.await("products v1 switch")
+	first.await(fmt.Sprintf("products v%d switch", products.Spec().Version))
 	first.signal(syscall.SIGINT)
 	first.exits(exitFailed).says("interrupted")
 	if got := tableOf(t, db); got != table {
