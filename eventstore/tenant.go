@@ -66,6 +66,9 @@ func (t *Tenants) read(
 		}
 	}()
 	if err := query(ctx, conn); err != nil {
+		if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+			return fmt.Errorf("%w: %w", ended, err) // what the server says of a cancelled statement doesn't tell why
+		}
 		return err
 	}
 	end = "COMMIT"
