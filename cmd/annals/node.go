@@ -95,6 +95,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.work.Go(func() { n.notifier.sender.Run(workCtx) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
+	n.metrics.MustRegister(collector{n})
 	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
 		if err := n.recordRebuild(ctx, r, actor); err != nil {
 			n.logger.Error("a rebuild went live but isn't on record", "projection", r.Name, "error", err)
