@@ -111,7 +111,7 @@ func TestEntriesAreWhatWasRecorded(t *testing.T) {
 	t.Parallel()
 	q, events := serve(t)
 	var got []auditlog.Entry
-	err := q.Export(context.Background(), eventstore.AllClients, auditlog.Filter{}, func(e auditlog.Entry) error {
+	err := q.Export(context.Background(), eventstore.AllClients, auditlog.Filter{}, 0, 0, func(e auditlog.Entry) error {
 		got = append(got, e)
 		return nil
 	})
@@ -132,6 +132,25 @@ func TestEntriesAreWhatWasRecorded(t *testing.T) {
 			g.OccurredAt.Location() != time.UTC || g.CorrelationID != e.CorrelationID || g.CausationID != e.CausationID ||
 			g.RequestID != e.RequestID {
 			t.Errorf("entry %+v\nof %+v", g, e)
+		}
+	}
+}
+
+func TestExportKeepsToItsBounds(t *testing.T) {
+	t.Parallel()
+	q, _ := serve(t)
+	for _, c := range []struct{ after, upTo, want int64 }{{0, 0, 5}, {2, 0, 3}, {0, 3, 3}, {1, 4, 3}, {5, 0, 0}, {4, 9, 1}} {
+		var got, last int64
+		err := q.Export(context.Background(), eventstore.AllClients, auditlog.Filter{}, c.after, c.upTo, func(e auditlog.Entry) error {
+			if e.Position <= max(last, c.after) {
+				t.Errorf("position %d after %d", e.Position, last)
+			}
+			last = e.Position
+			got++
+			return nil
+		})
+		if err != nil || got != c.want {
+			t.Errorf("from %d to %d: %d entries, want %d: %v", c.after, c.upTo, got, c.want, err)
 		}
 	}
 }

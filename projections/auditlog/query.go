@@ -35,33 +35,39 @@ func (q *Queries) List(
 		func(e Entry) int64 { return e.Position })
 }
 
-// exportPage is how many entries an export holds in memory.
-const exportPage = 500
+// An export holds a page in memory: about as many bytes whether its entries are small or large.
+const (
+	exportPage  = 500     // entries of the first page, and of any
+	exportBytes = 1 << 20 // about what later ones hold
+	entryBytes  = 512     // of an entry without its data, about
+)
 
-// Export gives every entry that matches and was there when it began, in order, page by page: no transaction stays open
-// while each works, which may be slow. An error of each ends it and is returned as it is.
-func (q *Queries) Export(ctx context.Context, client string, f Filter, each func(Entry) error) error {
-	var after, end int64
-	for {
-		page, err := q.List(ctx, client, f, after, exportPage)
+// Export gives every entry that matches, from after (exclusive) to upTo (inclusive; 0: what is there when it begins), in
+// order, page by page: no transaction stays open while each works, which may be slow. An error of each ends it and is
+// returned as it is.
+func (q *Queries) Export(ctx context.Context, client string, f Filter, after, upTo int64, each func(Entry) error) error {
+	for limit := exportPage; ; {
+		page, err := q.List(ctx, client, f, after, limit)
 		if err != nil {
 			return err
 		}
-		if end == 0 {
-			end = page.Position
+		if upTo <= 0 {
+			upTo = page.Position
 		}
+		size := 0
 		for _, e := range page.Items {
-			if e.Position > end {
+			if e.Position > upTo {
 				return nil
 			}
 			if err := each(e); err != nil {
 				return err
 			}
+			size += entryBytes + len(e.EventData)
 		}
 		if page.Next == 0 {
 			return nil
 		}
-		after = page.Next
+		after, limit = page.Next, min(max(len(page.Items)*exportBytes/size, 1), exportPage)
 	}
 }
 

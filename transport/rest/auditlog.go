@@ -3,6 +3,9 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -16,6 +19,8 @@ import (
 type AuditLog interface {
 	// List gives at most limit entries after a position.
 	List(ctx context.Context, client string, f auditlog.Filter, after int64, limit int) (projections.List[auditlog.Entry], error)
+	// Export gives every entry from after (exclusive) to upTo (inclusive).
+	Export(ctx context.Context, client string, f auditlog.Filter, after, upTo int64, each func(auditlog.Entry) error) error
 }
 
 // auditView is a row of the audit log as the API shows it.
@@ -44,9 +49,12 @@ func auditViewOf(e auditlog.Entry) auditView {
 	}
 }
 
+// auditMedia are the forms in which the audit log is served.
+var auditMedia = []string{mediaJSON, mediaCSV, mediaNDJSON}
+
 func (s *server) auditEndpoints() []*endpoint {
 	return []*endpoint{{
-		method: http.MethodGet, path: "/v1/audit-log", name: "listAuditLog", may: mayAudit, produces: []string{mediaJSON},
+		method: http.MethodGet, path: "/v1/audit-log", name: "listAuditLog", may: mayAudit, produces: auditMedia,
 		prepare: s.listAuditLog,
 	}}
 }
@@ -57,16 +65,67 @@ func (s *server) listAuditLog(r *request) (answer, error) {
 		ActorID: q.actor("actor_id"), EventTypes: q.list("event_type"), AggregateType: q.text("aggregate_type"),
 		AggregateID: q.id("aggregate_id"), CorrelationID: q.text("correlation_id"), From: q.time("from"), To: q.time("to"),
 	}
-	limit, cursor := q.limit(), q.cursor()
+	limit, limited := q.optionalLimit()
+	cursor := q.cursor()
 	return func(w http.ResponseWriter) error {
 		scope := cursorScope("audit-log", r.who.Client, filter.ActorID, strings.Join(filter.EventTypes, ","), filter.AggregateType,
 			optionalID(filter.AggregateID), filter.CorrelationID, filter.From.Format(time.RFC3339Nano),
 			filter.To.Format(time.RFC3339Nano))
+		if r.media != mediaJSON {
+			if !limited {
+				limit = unlimited
+			}
+			return s.exportAuditLog(w, r, scope, cursor, filter, limit)
+		}
 		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditViewOf,
 			func(ctx context.Context, after int64) (projections.List[auditlog.Entry], error) {
 				return s.config.AuditLog.List(ctx, r.who.Client, filter, after, limit)
 			})
 	}, nil
+}
+
+// exportAuditLog writes every entry that matches, as it was when the export began.
+func (s *server) exportAuditLog(
+	w http.ResponseWriter, r *request, scope string, cursor cursor, f auditlog.Filter, limit int,
+) error {
+	after, err := cursor.after(scope)
+	if err != nil {
+		return err
+	}
+	var upTo int64
+	err = s.read(w, r, auditlog.Spec().Name, func(ctx context.Context) (int64, error) {
+		page, err := s.config.AuditLog.List(ctx, r.who.Client, f, math.MaxInt64, 1) // the position alone
+		upTo = page.Position
+		return upTo, err
+	})
+	if err != nil {
+		return err
+	}
+	media, write := mediaNDJSON, func(l *lines, v auditView) error { return l.write(v) }
+	if r.media == mediaCSV {
+		media, write = mediaCSV+"; charset=utf-8; header=present", writeAuditRecord
+		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="annals-audit-log-%d.csv"`, upTo))
+	}
+	out := s.startLines(w, r, media)
+	if r.media == mediaCSV {
+		out.record(auditColumns...)
+	}
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	if upTo > after {
+		err = s.config.AuditLog.Export(r.Context(), r.who.Client, f, after, upTo, func(e auditlog.Entry) error {
+			if limit--; limit < 0 {
+				return errEnough
+			}
+			return write(out, auditViewOf(e))
+		})
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return out.finish()
 }
 
 // optionalID is an id's text for a cursor's scope; "" when there is none.
