@@ -16,8 +16,8 @@ import (
 // Lengths of a webhook's values in characters.
 const (
 	MaxURL    = 2_000
-	MinSecret = 16
-	MaxSecret = 255
+	MinSecret = 1
+	MaxSecret = 200
 )
 
 // Secrets keeps the secrets of webhooks apart from the log.

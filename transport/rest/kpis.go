@@ -39,8 +39,7 @@ func (s *server) listKPIs(r *request) (answer, error) {
 	q := &r.query
 	var filter kpis.Filter
 	filter.From, filter.To = q.span()
-	q.require("group_by")
-	by := kpi.GroupBy(q.enum("group_by", texts(kpi.GroupBys())...))
+	by := or(kpi.GroupBy(q.enum("group_by", texts(kpi.GroupBys())...)), kpi.ByDay)
 	filter.Line, filter.Shift, filter.WorkOrderID = q.text("line"), q.text("shift"), q.id("work_order_id")
 	limit, cursor := q.limit(), q.cursor()
 	return func(w http.ResponseWriter) error {

@@ -136,7 +136,7 @@ func TestBadWebhooks(t *testing.T) {
 		`{}`: {"/event_types", "/secret", "/url"},
 		hookBody("ftp://h/", hookSecret, "order.created"):                                    {"/url"},
 		hookBody("http://user:password@h/", hookSecret, "order.created"):                     {"/url"},
-		hookBody("https://h/", "fifteen letters", "order.created"):                           {"/secret"},
+		hookBody("https://h/", strings.Repeat("x", 201), "order.created"):                    {"/secret"},
 		hookBody("https://h/", hookSecret, "order.created", "order.changed"):                 {"/event_types/1"},
 		hookBody("https://h/", hookSecret, "order.created", "order.created"):                 {"/event_types/1"},
 		`{"url":"https://h/","event_types":[],"secret":"0123456789abcdef"}`:                  {"/event_types"},
