@@ -75,6 +75,8 @@ func (b *builder) compare(ctx context.Context) error {
 		return err
 	}
 	b.result.Position, b.result.Comparison = found.Position, found
+	b.result.Events += found.Position - b.state.position
+	b.state.position = found.Position // in the report of the end; what is kept of the build says its own
 	if b.opts.Until > 0 && !b.opts.DryRun {
 		found.Schema = b.spec.BuildSchema()
 		return nil

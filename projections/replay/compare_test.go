@@ -23,6 +23,9 @@ func TestDryRunFindsTampering(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := result.Comparison
+	if result.Position != c.LivePosition || result.Events == 0 {
+		t.Errorf("applied %d events up to %d, the live rows are at %d", result.Events, result.Position, c.LivePosition)
+	}
 	want := []TableCount{{Table: "totals", LiveRows: 900, RebuiltRows: 900, Missing: 1, Surplus: 1, Changed: 1}}
 	if diff := cmp.Diff(want, c.Tables); diff != "" {
 		t.Error(diff)

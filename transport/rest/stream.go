@@ -288,7 +288,7 @@ func (r *request) lastEventID() (position int64, sent bool, err error) {
 	if r.media != mediaSSE {
 		return 0, false, nil
 	}
-	text, sent, err := single(r.Header, "Last-Event-Id")
+	text, _, err := single(r.Header, "Last-Event-Id")
 	if err != nil || text == "" { // an empty one is how browsers say that there was none
 		return 0, false, err
 	}
