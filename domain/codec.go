@@ -38,6 +38,7 @@ type EventDefinition struct {
 	upcasters     []Upcaster
 	decode        func([]byte) (Event, error)
 	zero          Event
+	earlier       []any // a value of what each version before today's carried
 }
 
 // DefineEvent registers the event type T. Upcaster i leads version i+1 to version i+2, so that today's schema version is
@@ -61,6 +62,25 @@ func DefineEvent[T Event](upcasters ...Upcaster) EventDefinition {
 
 // Zero gives the event type's zero value, for tools that describe it (JSON Schema).
 func (d EventDefinition) Zero() Event { return d.zero }
+
+// Formerly says what the versions before today's carried: a value of a Go type for each, version 1 first. Nothing decodes
+// into them; they are for tools that describe events.
+func (d EventDefinition) Formerly(shapes ...any) EventDefinition {
+	d.earlier = shapes
+	return d
+}
+
+// Shape gives a value of the Go type that has the members of a version. ok is false for a version that nothing describes.
+func (d EventDefinition) Shape(version int) (shape any, ok bool) {
+	switch {
+	case version == d.SchemaVersion:
+		return d.zero, true
+	case version < 1 || version > len(d.earlier):
+		return nil, false
+	default:
+		return d.earlier[version-1], true
+	}
+}
 
 // Definition is all that Annals must know of an aggregate: its rules and its events.
 type Definition struct {
@@ -113,6 +133,9 @@ func (r *Registry) add(d Definition) error {
 	for _, e := range d.Events {
 		if prefix, verb, _ := strings.Cut(e.Type, "."); prefix != name || verb == "" {
 			return fmt.Errorf("event %s: the name must be %s.<past_participle>", e.Type, name)
+		}
+		if len(e.earlier) > len(e.upcasters) {
+			return fmt.Errorf("event %s: %d earlier versions are described, there are %d", e.Type, len(e.earlier), len(e.upcasters))
 		}
 		if _, dup := r.events[e.Type]; dup {
 			return fmt.Errorf("event %s is registered twice", e.Type)

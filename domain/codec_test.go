@@ -199,3 +199,19 @@ func TestSnapshotFingerprint(t *testing.T) {
 		t.Error("another schema version has the same fingerprint")
 	}
 }
+
+func TestEarlierVersionsAreDescribed(t *testing.T) {
+	t.Parallel()
+	type first struct{ On bool }
+	d := domain.DefineEvent[lampSwitched](domain.AddMember("by", "null")).Formerly(first{})
+	for version, want := range map[int]any{0: nil, 1: first{}, 2: lampSwitched{}, 3: nil} {
+		if shape, ok := d.Shape(version); shape != want || ok != (want != nil) {
+			t.Errorf("version %d: %v, %v", version, shape, ok)
+		}
+	}
+	tooMany := lampDefinition()
+	tooMany.Events[1] = d.Formerly(first{}, first{})
+	if _, err := domain.NewRegistry(tooMany); err == nil {
+		t.Error("more earlier versions than there are")
+	}
+}

@@ -173,6 +173,9 @@ func (g *Group) Specs() []Spec {
 	return specs
 }
 
+// Readers lists the subscribers that read events: all but timers.
+func (g *Group) Readers() []Spec { return g.Specs()[:len(g.feeds)] }
+
 // Run runs the subscribers until ctx ends or Close is called. EnsureSchemas must have made their tables and checkpoints.
 // It fails with ErrAheadOfLog when a checkpoint is beyond the end of the log. A group runs once.
 func (g *Group) Run(ctx context.Context) error {

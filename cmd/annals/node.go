@@ -214,6 +214,8 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		KPIs: kpis.NewQueries(tenants), Thresholds: kpithresholds.NewQueries(tenants), Alerts: kpialerts.NewQueries(tenants),
 		Webhooks: webhooks.NewQueries(tenants), DeadLetters: notifications.NewDeadLetters(tenants), Secrets: n.notifier.queue,
 		EventTypes:    n.registry.EventTypes(),
+		Registry:      n.registry,
+		Subscribers:   n.group.Readers(),
 		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(tenants),

@@ -42,7 +42,10 @@ func (s *server) eventEndpoints() []*endpoint {
 	get := func(path, name string, produces []string, prepare prepare) *endpoint {
 		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, produces: produces, prepare: prepare}
 	}
+	types := get("/v1/event-types", "listEventTypes", []string{mediaJSON}, s.listEventTypes)
+	types.may = mayQuery
 	return []*endpoint{
+		types,
 		get("/v1/events", "listEvents", eventMedia, s.listEvents),
 		get("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
 		get("/v1/streams/{aggregate_type}/{aggregate_id}", "getStream", eventMedia, s.getStream),

@@ -123,6 +123,7 @@ func newServerWith(
 		Projections: b.group, Rebuilds: rebuilds, Applied: b.group, Readiness: ready{},
 		Metrics: prometheus.NewRegistry(), Log: logger, SynchronousWait: 20 * time.Second,
 	}
+	b.config.Registry, b.config.Subscribers = registry, b.group.Readers()
 	queries(&b.config, b.store.Tenants)
 	b.config.Secrets, b.config.EventTypes = policy.NewQueue(b.store.Commands), registry.EventTypes()
 	for _, f := range change {

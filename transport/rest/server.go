@@ -15,8 +15,10 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"annals/domain"
 	"annals/domain/notifications"
 	"annals/eventstore"
+	"annals/projections"
 )
 
 // Config is what the interface needs. All members are required unless they say otherwise.
@@ -45,6 +47,8 @@ type Config struct {
 	Rebuilds          Rebuilds
 	Applied           Applied
 	Readiness         Readiness
+	Registry          *domain.Registry     // what events there are
+	Subscribers       []projections.Spec   // who reads them
 	Metrics           *prometheus.Registry // the requests' metrics are registered here; /metrics shows all of it
 	Log               *slog.Logger
 	// SynchronousWait bounds how long a command's answer waits for the synchronous subscribers; 0: one second.
@@ -62,7 +66,9 @@ type server struct {
 	recent  *recent
 	docs    *documents
 	streams *streams
-	stop    context.Context // done when the server drains
+
+	eventTypes []eventTypeView
+	stop       context.Context // done when the server drains
 }
 
 // New makes the handler of every route. Canceling ctx ends answers that would go on for long, such as an export, so that
@@ -82,6 +88,9 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	}
 	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: docs, stop: ctx,
 		streams: newStreams(config.MaxStreams)}
+	if s.eventTypes, err = describeEvents(config.Registry, config.Subscribers); err != nil {
+		return nil, nil, fmt.Errorf("describe the events: %w", err)
+	}
 	if err := errors.Join(s.metrics.register(config.Metrics), config.Metrics.Register(s.streams.gauge)); err != nil {
 		return nil, nil, fmt.Errorf("register the metrics of requests: %w", err)
 	}

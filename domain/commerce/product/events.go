@@ -38,6 +38,12 @@ type StockReceived struct {
 	Reason         *string `json:"reason"`
 }
 
+// stockReceivedV1 is what version 1 of StockReceived carried.
+type stockReceivedV1 struct {
+	Quantity       int64 `json:"quantity"`
+	AvailableAfter int64 `json:"available_after"`
+}
+
 // StockReserved: available pieces are set aside for a cart.
 type StockReserved struct {
 	CartID         domain.ID `json:"cart_id"`
@@ -122,7 +128,7 @@ func Definition() domain.Definition {
 			domain.DefineEvent[Registered](),
 			domain.DefineEvent[Renamed](),
 			domain.DefineEvent[PriceChanged](),
-			domain.DefineEvent[StockReceived](domain.AddMember("reason", "null")),
+			domain.DefineEvent[StockReceived](domain.AddMember("reason", "null")).Formerly(stockReceivedV1{}),
 			domain.DefineEvent[StockReserved](),
 			domain.DefineEvent[StockReleased](),
 			domain.DefineEvent[StockCommitted](),
