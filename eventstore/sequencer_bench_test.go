@@ -254,7 +254,10 @@ func BenchmarkAppendTargets(b *testing.B) {
 	}
 	type figures struct{ rate, p50, p99 []float64 }
 	got := map[cell]*figures{}
-	const rounds = 5
+	rounds, slice := 5, 600*time.Millisecond
+	if testing.Short() { // to see that it works, not how fast
+		rounds, slice = 1, 50*time.Millisecond
+	}
 	for range b.N {
 		for range rounds {
 			for _, callers := range []int{1, 8, 32, 128} {
@@ -262,7 +265,7 @@ func BenchmarkAppendTargets(b *testing.B) {
 					if w.name == "unnest" && callers > 8 {
 						continue
 					}
-					rate, p50, p99 := drive(b, dsn, w, callers, 600*time.Millisecond)
+					rate, p50, p99 := drive(b, dsn, w, callers, slice)
 					f := got[cell{w.name, callers}]
 					if f == nil {
 						f = &figures{}
