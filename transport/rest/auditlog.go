@@ -53,10 +53,13 @@ func auditViewOf(e auditlog.Entry) auditView {
 var auditMedia = []string{mediaJSON, mediaCSV, mediaNDJSON}
 
 func (s *server) auditEndpoints() []*endpoint {
-	return []*endpoint{{
-		method: http.MethodGet, path: "/v1/audit-log", name: "listAuditLog", may: mayAudit, produces: auditMedia,
-		prepare: s.listAuditLog,
-	}}
+	get := func(path, name string, produces []string, prepare prepare) *endpoint {
+		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, produces: produces, prepare: prepare}
+	}
+	return []*endpoint{
+		get("/v1/audit-log", "listAuditLog", auditMedia, s.listAuditLog),
+		get("/v1/audit-log/rows", "listRowEvents", []string{mediaJSON}, s.listRowEvents),
+	}
 }
 
 func (s *server) listAuditLog(r *request) (answer, error) {

@@ -48,6 +48,7 @@ func (s *server) eventEndpoints() []*endpoint {
 		types,
 		get("/v1/events", "listEvents", eventMedia, s.listEvents),
 		get("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
+		get("/v1/events/{position}/lineage", "getLineage", []string{mediaJSON}, s.getLineage),
 		get("/v1/streams/{aggregate_type}/{aggregate_id}", "getStream", eventMedia, s.getStream),
 		get("/v1/streams/{aggregate_type}/{aggregate_id}/state", "getState", []string{mediaJSON}, s.getState),
 	}

@@ -49,6 +49,8 @@ func (w *world) of(o operation) map[string]string {
 		return map[string]string{"id": w.cart(product, 2), "product_id": product}
 	case strings.HasPrefix(o.path, "/v1/orders"):
 		return map[string]string{"id": w.order(product, 2)}
+	case o.path == "/v1/audit-log/rows":
+		return map[string]string{"key": product}
 	case strings.HasPrefix(o.path, "/v1/streams"):
 		return map[string]string{"aggregate_id": product}
 	case strings.HasPrefix(o.path, "/v1/webhooks"):

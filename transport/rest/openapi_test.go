@@ -254,7 +254,11 @@ func (o operation) send(b *bench, fill map[string]string, query, body string, he
 	for name, example := range o.parameters("header") {
 		headers = append([]string{name + ": " + example}, headers...)
 	}
-	return b.send(strings.ToUpper(o.method), path+o.completed(query), body, lastWins(headers)...)
+	query = o.completed(query)
+	if id := fill["key"]; id != "" {
+		query = strings.ReplaceAll(query, exampleID, id)
+	}
+	return b.send(strings.ToUpper(o.method), path+query, body, lastWins(headers)...)
 }
 
 func or(value, fallback string) string {

@@ -1,0 +1,33 @@
+package rest
+
+import "net/http"
+
+// lineageView is what caused an event and what it caused.
+type lineageView struct {
+	Event      eventView   `json:"event"`
+	Causes     []eventView `json:"causes"`
+	Effects    []eventView `json:"effects"`
+	SearchedTo int64       `json:"searched_to"`
+	Head       int64       `json:"head"`
+}
+
+// getLineage serves what caused an event and what it caused.
+func (s *server) getLineage(r *request) (answer, error) {
+	return func(w http.ResponseWriter) error {
+		position, err := parsePosition(r.vars["position"])
+		if err != nil || position < 1 {
+			return notFound("there is no event at this position")
+		}
+		if err := s.readLog(r); err != nil {
+			return err
+		}
+		l, err := s.config.Events.Lineage(r.Context(), r.who.Client, position)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, r, http.StatusOK, lineageView{
+			Event: eventViewOf(l.Event), Causes: eventViews(l.Causes), Effects: eventViews(l.Effects),
+			SearchedTo: l.SearchedTo, Head: l.Head,
+		})
+	}, nil
+}
