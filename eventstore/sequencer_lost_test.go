@@ -216,7 +216,7 @@ func TestTerminatedBackends(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	checkDense(t, db, int(written.Load()))
+	checkDense(t, db, written.Load())
 }
 
 // TestOutcomeUnknownAtTheDeadline cuts the way to the database for good after a commit.
