@@ -11,7 +11,7 @@ export CGO_ENABLED = 0
 # One target at a time, also under -j: they share two cores and one server each.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run build test race vet lint fuzz-smoke bench bench-smoke ci clean postgres FORCE
+.PHONY: help run build test race vet lint vulnerabilities fuzz-smoke bench bench-smoke ci clean postgres FORCE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ lint: vet ## check formatting, vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
+vulnerabilities: ## look dependencies up in the Go vulnerability database
+	@GO="$(GO)" scripts/check-vulnerabilities
+
 fuzz-smoke: postgres ## run every fuzz target for FUZZTIME (5s)
 	GO="$(GO)" bin/withpostgres scripts/fuzz-smoke $(FUZZTIME)
 
@@ -47,7 +50,7 @@ bench-smoke: postgres ## run each benchmark once
 	@packages=$$(scripts/packages-with Benchmark); \
 	bin/withpostgres $(GO) test -run '^$$' -short -bench . -benchtime 1x -vet=off $$packages
 
-ci: lint bench-smoke race test ## all that a change must pass
+ci: lint vulnerabilities bench-smoke fuzz-smoke race test ## all that a change must pass
 
 clean: ## remove what was built
 	rm -rf bin
