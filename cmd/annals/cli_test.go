@@ -25,7 +25,7 @@ func commandLines(cmd *cobra.Command) [][]string {
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	lines := commandLines(newRootCommand(&out, &out))
+	lines := commandLines(newCLI(&out, &out).rootCommand())
 	if len(lines) < 15 {
 		t.Errorf("only %d commands: %v", len(lines), lines)
 	}
@@ -47,6 +47,10 @@ func TestMisuse(t *testing.T) {
 	for _, c := range []struct{ line, says string }{
 		{"sevre", `unknown command "sevre"; did you mean serve?`},
 		{"events shwo", "unknown command"},
+		{"sevre --help", `unknown command "sevre"; did you mean serve?`},
+		{"events shwo --help", "unknown command"},
+		{"help sevre", "unknown command"},
+		{"help events shwo", "unknown command"},
 		{"serve now", "takes no arguments"},
 		{"serve --nonsense", "unknown flag"},
 		{"serve --addr 0.0.0.0:8080", "loopback only"},
@@ -74,6 +78,9 @@ func TestMisuse(t *testing.T) {
 		{"demo --scale 0", "--scale"},
 		{"demo --url nowhere", "--url"},
 		{"doctor --output xml", "table or json"},
+		{"check --output xml", "table or json"},
+		{"check --from 5 --until 4", "in this order"},
+		{"check --workers 65", "--workers"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			t.Parallel()
@@ -205,13 +212,14 @@ func useTools(t *testing.T, database []string, product string) {
 		t.Errorf("doctor --output json: %v", err)
 	}
 	tool("replay --all --dry-run").exits(exitDone)
+	tool("check").exits(exitDone).prints("product.registered", " 0 failed")
 }
 
 // A database that isn't there is said so, without its password.
 func TestUnreachableDatabase(t *testing.T) {
 	t.Parallel()
 	database := []string{"--database-url", "postgres://u:hidden@127.0.0.1:1/d?sslmode=disable"}
-	for _, line := range []string{"serve --addr 127.0.0.1:0", "migrate", "events show 1", "projections", "replay --all", "doctor"} {
+	for _, line := range []string{"serve --addr 127.0.0.1:0", "migrate", "events show 1", "projections", "replay --all", "doctor", "check"} {
 		p := annals(t, append(strings.Fields(line), database...)...).exits(exitFailed)
 		said := p.stdout.String() + p.stderr.String()
 		if !strings.Contains(said, "127.0.0.1:1") || strings.Contains(said, "hidden") {

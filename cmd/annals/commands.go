@@ -11,6 +11,7 @@ func (c *cli) subcommands() []*cobra.Command {
 		c.replayCommand(),
 		c.projectionsCommand(),
 		c.eventsCommand(),
+		c.checkCommand(),
 		c.doctorCommand(),
 		c.versionCommand(),
 	}

@@ -33,9 +33,13 @@ func main() {
 // run executes one command line and gives its exit code. Data goes to stdout, everything else to stderr. It returns when
 // the command is done or, for commands that serve, some time after ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRootCommand(stdout, stderr)
+	c := newCLI(stdout, stderr)
+	root := c.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = c.misused
+	}
 	var misuse *misuseError
 	var status *exitError
 	switch {

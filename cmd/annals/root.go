@@ -13,10 +13,16 @@ type cli struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	db             databaseFlags
+	misused        error // what help was asked for that there isn't
 }
 
-func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
-	c := &cli{stdout: stdout, stderr: stderr, env: lookupEnv}
+func newCLI(stdout, stderr io.Writer) *cli {
+	return &cli{stdout: stdout, stderr: stderr, env: lookupEnv}
+}
+
+// rootCommand makes the tree of commands.
+func (c *cli) rootCommand() *cobra.Command {
+	stdout, stderr := c.stdout, c.stderr
 	root := &cobra.Command{
 		Use:   "annals",
 		Short: "An event-sourced backend on PostgreSQL",
@@ -41,7 +47,37 @@ Without --database-url (or DATABASE_URL) the commands use a private PostgreSQL i
 	c.db.register(root.PersistentFlags())
 	root.PersistentPreRunE = c.applyEnvironment
 	root.AddCommand(c.subcommands()...)
+	c.refuseUnknownHelp(root)
 	return root
+}
+
+// refuseUnknownHelp makes help for a command that there isn't a misuse. cobra shows the help of the nearest command that
+// there is, as if nothing were wrong.
+func (c *cli) refuseUnknownHelp(root *cobra.Command) {
+	show := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd.HasAvailableSubCommands() {
+			if c.misused = noArgs(cmd, cmd.Flags().Args()); c.misused != nil {
+				return
+			}
+		}
+		show(cmd, args)
+	})
+	root.SetHelpCommand(&cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show the help of a command",
+		Example: "  annals help serve\n  annals help events tail",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return &misuseError{command: "annals", err: err}
+			}
+			if err := noArgs(cmd, rest); err != nil {
+				return err
+			}
+			return cmd.Help()
+		},
+	})
 }
 
 // noArgs refuses arguments; on a group of commands an unknown one is the usual cause.

@@ -42,16 +42,17 @@ without a token issuer it runs open, and then listens on loopback only.`,
 // serve runs a node on the database of the flags until ctx ends.
 func (c *cli) serve(ctx context.Context, cfg *serveConfig) (err error) {
 	logger := cfg.logger(c)
-	d, err := c.openDatabase(ctx, logger, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
+	// First, so that a port in use costs no start of a database.
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.addr, err)
 	}
 	defer listener.Close()
+	d, err := c.openDatabase(ctx, logger, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
 	n, err := startNode(ctx, cfg, d.dsn, logger)
 	if err != nil {
 		return err
