@@ -14,8 +14,8 @@ import (
 // notifyChannel is where append_v1 announces the head, once per batch.
 const notifyChannel = "annals_events"
 
-// listener passes the announcements of all nodes on to the node's signal. They wake, and are not trusted for more: any
-// role of the database can send one.
+// listener passes the announcements of other nodes on to the node's signal; the node's own writer has told it more than
+// they say. They wake, and are not trusted for more: any role of the database can send one.
 type listener struct {
 	pq   *pq.Listener
 	done chan struct{}
@@ -23,7 +23,9 @@ type listener struct {
 	err  error
 }
 
-func startListener(ctx context.Context, dsn, appName string, signal *Signal, log *slog.Logger) (*listener, error) {
+func startListener(
+	ctx context.Context, dsn, appName string, signal *Signal, own func(pid int) bool, log *slog.Logger,
+) (*listener, error) {
 	pairs, err := NormalizeDSN(dsn)
 	if err != nil {
 		return nil, err
@@ -51,6 +53,9 @@ func startListener(ctx context.Context, dsn, appName string, signal *Signal, log
 		for n := range l.pq.Notify {
 			if n == nil { // reconnected: announcements were missed
 				signal.Poke()
+				continue
+			}
+			if own(n.BePid) {
 				continue
 			}
 			if head, err := strconv.ParseInt(n.Extra, 10, 64); err == nil {

@@ -76,6 +76,7 @@ type Sequencer struct {
 
 	knownHead atomic.Int64
 	ready     atomic.Int64 // requests that can go, for the gathering loop
+	writer    atomic.Int64 // the link's backend
 
 	mu       sync.Mutex
 	queue    *queue
@@ -97,7 +98,8 @@ type Sequencer struct {
 	wire    parts   // reused buffer
 	batch   []*pending
 	settled []*pending
-	target  int // how many requests the next batch is worth waiting for
+	types   []string // of the events that a batch wrote; reused
+	target  int      // how many requests the next batch is worth waiting for
 }
 
 // versionsPerGeneration bounds the memory of stream versions: about 100 bytes a stream, two generations.
@@ -132,7 +134,8 @@ func newSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) 
 	}
 	s.knownHead.Store(head)
 	s.signal = NewSignal(head)
-	if s.listen, err = startListener(ctx, cfg.DSN, cfg.AppName+" listen", s.signal, s.log); err != nil {
+	own := func(pid int) bool { return int64(pid) == s.writer.Load() }
+	if s.listen, err = startListener(ctx, cfg.DSN, cfg.AppName+" listen", s.signal, own, s.log); err != nil {
 		l.close()
 		return nil, err
 	}

@@ -212,16 +212,17 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 			lost[verdicts[i].Request] = &verdicts[i]
 		}
 	}
-	added := int64(0)
+	s.types = s.types[:0]
 	for i, p := range batch {
 		if lost[i] == nil {
-			added += int64(len(p.req.Events))
+			for j := range p.req.Events {
+				s.types = append(s.types, p.req.Events[j].EventType)
+			}
 		}
 	}
+	added := int64(len(s.types))
 	s.Observe(head)
-	if added > 0 {
-		s.signal.Announce(head)
-	}
+	s.signal.announceTypes(head-added+1, s.types)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	position := head - added
@@ -349,6 +350,7 @@ func (s *Sequencer) disconnect() {
 // adopt takes a link into use. When Close loses its patience, what is going on on it is broken off.
 func (s *Sequencer) adopt(l *link) {
 	s.link = l
+	s.writer.Store(l.backend.pid)
 	l.unwatch = context.AfterFunc(s.ctx, l.abort)
 }
 
@@ -360,6 +362,7 @@ func (s *Sequencer) reconnect() bool {
 	}
 	s.adopt(l)
 	s.lost = backend{}
+	s.signal.Poke() // what the lost link wrote without an answer nobody has announced here
 	if f := s.cfg.OnReconnect; f != nil {
 		f()
 	}

@@ -5,20 +5,32 @@ import (
 	"sync"
 )
 
-// Signal tells waiters that the log has grown. It is a wake-up, never a proof: what a waiter then finds in the log
-// counts. It is safe for concurrent use.
+// Signal tells waiters that the log has grown, and by what types of events as far as this node knows. It is a wake-up,
+// never a proof: what a waiter then finds in the log counts. It is safe for concurrent use.
 type Signal struct {
-	mu    sync.Mutex
-	head  int64
-	grown chan struct{} // closed at the next growth; nil while nobody waits
-	subs  map[*subscription]struct{}
+	mu      sync.Mutex
+	head    int64
+	unknown int64            // the last position whose event's type isn't known here
+	last    map[string]int64 // the last position of each type that is
+	waiters map[*waiter]struct{}
+	subs    map[*subscription]struct{}
+}
+
+// waiter is one call of WaitTypes. Its channel is closed when there is news for it.
+type waiter struct {
+	after int64
+	types []string
+	news  chan struct{}
 }
 
 type subscription struct{ wake chan struct{} }
 
 // NewSignal makes a signal that stands at a head.
 func NewSignal(head int64) *Signal {
-	return &Signal{head: head, subs: make(map[*subscription]struct{})}
+	return &Signal{
+		head: head, unknown: head, last: make(map[string]int64),
+		waiters: make(map[*waiter]struct{}), subs: make(map[*subscription]struct{}),
+	}
 }
 
 // Head is the highest position announced so far.
@@ -28,35 +40,84 @@ func (s *Signal) Head() int64 {
 	return s.head
 }
 
-// Announce raises the head and wakes every waiter. A head that isn't higher wakes nobody.
+// Announce raises the head over events of whatever types, and wakes every waiter. A head that isn't higher wakes nobody.
 func (s *Signal) Announce(head int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if head <= s.head {
 		return
 	}
-	s.head = head
+	s.head, s.unknown = head, head
 	s.wake()
+}
+
+// announceTypes raises the head over events that this node wrote: from first on, of the types given, in order. What lies
+// between the head so far and first was written by others, of whatever types.
+func (s *Signal) announceTypes(first int64, types []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first > s.head+1 {
+		s.unknown = max(s.unknown, first-1)
+	}
+	for i, t := range types {
+		if at := first + int64(i); at > s.last[t] {
+			s.last[t] = at
+		}
+	}
+	if head := first + int64(len(types)) - 1; head > s.head {
+		s.head = head
+		s.wake()
+	}
 }
 
 // Poke wakes every waiter without news of the head: announcements may have been missed.
 func (s *Signal) Poke() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wake()
+	for w := range s.waiters {
+		s.tell(w)
+	}
+	s.wakeSubscribers()
 }
 
+// wake is called under the lock, as are those below.
 func (s *Signal) wake() {
-	if s.grown != nil {
-		close(s.grown)
-		s.grown = nil
+	for w := range s.waiters {
+		if s.concerns(w.after, w.types) {
+			s.tell(w)
+		}
 	}
+	s.wakeSubscribers()
+}
+
+func (s *Signal) tell(w *waiter) {
+	close(w.news)
+	delete(s.waiters, w)
+}
+
+func (s *Signal) wakeSubscribers() {
 	for sub := range s.subs {
 		select {
 		case sub.wake <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// concerns reports whether an event after a position may be of one of the types; no types: whether there is one.
+func (s *Signal) concerns(after int64, types []string) bool {
+	if len(types) == 0 {
+		return s.head > after
+	}
+	if s.unknown > after {
+		return true
+	}
+	for _, t := range types {
+		if s.last[t] > after {
+			return true
+		}
+	}
+	return false
 }
 
 // Subscribe gives a channel that holds at most one wake-up: one per announcement, of which those that come while one is
@@ -76,20 +137,27 @@ func (s *Signal) Subscribe() (wake <-chan struct{}, cancel func()) {
 // Wait returns the head once it is above after. It returns earlier, with the head as it is, when Poke is called: the
 // caller looks into the log. Its only error is ctx's.
 func (s *Signal) Wait(ctx context.Context, after int64) (int64, error) {
+	return s.WaitTypes(ctx, after, nil)
+}
+
+// WaitTypes is Wait for those who want events of some types: it returns once one after the position may be of them, which
+// is when this node wrote one, and whenever another node wrote, which doesn't say of what types. No types: any event.
+func (s *Signal) WaitTypes(ctx context.Context, after int64, types []string) (int64, error) {
 	s.mu.Lock()
-	if s.head > after {
+	if s.concerns(after, types) {
 		defer s.mu.Unlock()
 		return s.head, nil
 	}
-	if s.grown == nil {
-		s.grown = make(chan struct{})
-	}
-	grown := s.grown
+	w := &waiter{after: after, types: types, news: make(chan struct{})}
+	s.waiters[w] = struct{}{}
 	s.mu.Unlock()
 	select {
-	case <-grown:
+	case <-w.news:
 		return s.Head(), nil
 	case <-ctx.Done():
-		return s.Head(), ctx.Err()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.waiters, w)
+		return s.head, ctx.Err()
 	}
 }

@@ -44,6 +44,10 @@ type feed struct {
 	bisect   bool               // the next page is applied in parts, to find the event that fails
 	nudged   bool               // look at once
 	cancel   context.CancelFunc // ends the wait under way
+	wanted   int                // callers that wait for the checkpoint to reach a position
+	rewait   context.CancelFunc // makes the wait for news begin again, by the callers there are now
+	looked   time.Time          // when the last page was stored
+	pause    time.Duration      // of waitLoad
 }
 
 // span is how many positions a page may cover.
@@ -64,10 +68,48 @@ func (f *feed) nudge() {
 	}
 }
 
+// want makes the subscriber look at every event while somebody waits for its checkpoint, which events that it doesn't want
+// move as well. The caller ends it by unwant.
+func (f *feed) want() { f.wants(1) }
+
+func (f *feed) unwant() { f.wants(-1) }
+
+func (f *feed) wants(change int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.wanted
+	f.wanted += change
+	if f.rewait != nil && (before == 0) != (f.wanted == 0) {
+		f.rewait()
+	}
+}
+
+// awaitNews waits for an event after the position that the subscriber wants, or any while somebody waits for it.
+func (f *feed) awaitNews(ctx context.Context, position int64) {
+	for ctx.Err() == nil {
+		attempt, again := context.WithCancel(ctx)
+		f.mu.Lock()
+		types := f.spec.EventTypes
+		if f.wanted > 0 {
+			types = nil
+		}
+		f.rewait = again
+		f.mu.Unlock()
+		_, err := f.group.cfg.Waker.WaitTypes(attempt, position, types)
+		f.mu.Lock()
+		f.rewait = nil
+		f.mu.Unlock()
+		again()
+		if err == nil {
+			return
+		}
+	}
+}
+
 // await waits for what the last look left to wait for. It fails only when ctx ends.
 func (f *feed) await(ctx context.Context) error {
 	f.mu.Lock()
-	next, position, failed := f.next, f.position, f.errors
+	next, position, failed, load := f.next, f.position, f.errors, f.pause
 	if f.nudged || next == waitNothing {
 		f.nudged = false
 		f.mu.Unlock()
@@ -81,11 +123,11 @@ func (f *feed) await(ctx context.Context) error {
 	cfg := &f.group.cfg
 	switch next {
 	case waitLoad:
-		pause(waiting, cfg.LoadPause)
+		pause(waiting, load)
 		fallthrough
 	case waitNews:
 		polling, stop := context.WithTimeout(waiting, cfg.Poll)
-		cfg.Waker.Wait(polling, position)
+		f.awaitNews(polling, position)
 		stop()
 	case waitStandby:
 		pause(waiting, cfg.StandbyPause)
@@ -144,12 +186,14 @@ func (f *feed) HandleError(watermill.LoggerAdapter, bool, error) time.Duration {
 func (f *feed) committed(b bounds, to int64, failure *Failure) {
 	f.mu.Lock()
 	f.position, f.errors, f.ahead, f.bisect = to, 0, 0, false
+	f.pause = loadPause(f.group.cfg.LoadPause, to-b.from, time.Since(f.looked))
+	f.looked = time.Now()
 	switch {
 	case failure != nil:
 		f.next = waitStandby // the checkpoint's row says when to try again
 	case b.full && to == b.to:
 		f.next = waitNothing
-	case !f.spec.Synchronous && f.group.cfg.Waker.Head() > to:
+	case !f.spec.Synchronous && f.pause > 0:
 		f.next = waitLoad
 	default:
 		f.next = waitNews
@@ -188,6 +232,24 @@ func (f *feed) rolledBack(b bounds, cause error) {
 		f.checkAhead(b)
 		f.group.progress.set(f.spec.Name, b.from, StatusRunning)
 	}
+}
+
+// How an asynchronous subscriber's pause grows with the log's rate, in positions a second: each look costs a transaction,
+// and under load the looks of all subscribers together would cost the appends more than their events do.
+const (
+	loadFrom  = 2000 // up to it there is no pause: a lone caller, who may wait for what he wrote, isn't load
+	loadUnit  = 1000 // the pause is as many times Config.LoadPause as the rate is this,
+	loadSteps = 5    // at most so many times
+)
+
+// loadPause says how long to let events gather after a page that moved the checkpoint by so many positions since the last
+// one, that long ago.
+func loadPause(step time.Duration, positions int64, since time.Duration) time.Duration {
+	rate := float64(positions) / max(since, time.Millisecond).Seconds()
+	if rate <= loadFrom {
+		return 0
+	}
+	return time.Duration(min(rate/loadUnit, loadSteps) * float64(step))
 }
 
 // checkAhead reports a checkpoint beyond the log. A single look may show one when another node has just moved it.

@@ -48,7 +48,7 @@ type Config struct {
 	PageSize     int           // events a page; 2,000
 	SyncLag      int64         // positions behind which an answer doesn't wait for a synchronous subscriber; 10,000
 	Poll         time.Duration // how often an idle subscriber looks by itself; 1 s
-	LoadPause    time.Duration // of an asynchronous subscriber that has caught up while the log grows; 20 ms
+	LoadPause    time.Duration // of an asynchronous subscriber after a page, per 1,000 events a second; 20 ms, 5 times at most
 	StandbyPause time.Duration // of a subscriber that another node works for, or that isn't to run; 500 ms
 	RetryPause   time.Duration // before an event that failed is tried again, doubled each time up to 256 times; 1 s
 	ErrorPause   time.Duration // before going on after the database failed, doubled each time up to 64 times; 100 ms

@@ -130,6 +130,10 @@ func (g *Group) WaitFor(ctx context.Context, name string, position int64) error 
 			waiting = true
 			g.progress.waiters.Add(1)
 			defer g.progress.waiters.Add(-1)
+			if f := g.feed(name); f != nil {
+				f.want()
+				defer f.unwant()
+			}
 			g.lookSoon()
 		}
 		select {

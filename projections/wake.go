@@ -7,6 +7,7 @@ import "context"
 type Waker interface {
 	// Head is the highest position the process has heard of; 0 when it has heard of none.
 	Head() int64
-	// Wait returns once Head is above after, when ctx ends, or early, when announcements may have been missed.
-	Wait(ctx context.Context, after int64) (head int64, err error)
+	// WaitTypes returns once an event after the position may be of one of the types, or of any where types is empty; when ctx
+	// ends; or early, when announcements may have been missed.
+	WaitTypes(ctx context.Context, after int64, types []string) (head int64, err error)
 }

@@ -154,9 +154,17 @@ func (g *Group) heard(fields []string) {
 
 // nudge makes the subscriber look at the log at once.
 func (g *Group) nudge(name string) {
+	if f := g.feed(name); f != nil {
+		f.nudge()
+	}
+}
+
+// feed finds a subscriber that reads events; nil when there is none of the name.
+func (g *Group) feed(name string) *feed {
 	for _, f := range g.feeds {
 		if f.spec.Name == name {
-			f.nudge()
+			return f
 		}
 	}
+	return nil
 }

@@ -46,20 +46,24 @@ func BenchmarkHTTPCommand(b *testing.B) {
 
 	commands := benchCommands(b, listener.Addr().String())
 	inserts := benchInserts(b, server.DSN())
+	meter := newCPUMeter(b, server.DSN())
 	const rounds = 5
 	var ratios, perSecond []float64
 	var latencies []time.Duration
 	each := max(1, b.N/rounds/benchConnections)
 	b.ResetTimer()
 	for range rounds {
+		meter.start(b)
 		took, each1 := inTurns(b, commands, each)
 		latencies = append(latencies, each1...)
 		b.StopTimer()
+		meter.stop(b)
 		baseline, _ := inTurns(b, inserts, each)
 		b.StartTimer()
 		ratios = append(ratios, baseline.Seconds()/took.Seconds())
 		perSecond = append(perSecond, float64(each*benchConnections)/took.Seconds())
 	}
+	meter.report(b, rounds*each*benchConnections, "command")
 	slices.Sort(ratios)
 	slices.Sort(perSecond)
 	slices.Sort(latencies)

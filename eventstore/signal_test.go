@@ -1,0 +1,137 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"annals/eventstore/pgtest"
+)
+
+// news reports whether a wait for types after a position ends at once.
+func news(s *Signal, after int64, types ...string) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := s.WaitTypes(ctx, after, types)
+	return err == nil
+}
+
+func TestSignalKnowsTypes(t *testing.T) {
+	t.Parallel()
+	type wait struct {
+		after int64
+		types []string
+		want  bool
+	}
+	for name, c := range map[string]struct {
+		announce func(s *Signal)
+		waits    []wait
+	}{
+		"nothing yet": {func(*Signal) {}, []wait{{10, nil, false}, {10, []string{"a"}, false}, {9, []string{"a"}, true}}},
+		"written here": {func(s *Signal) { s.announceTypes(11, []string{"a", "b", "a"}) }, []wait{
+			{10, nil, true}, {10, []string{"a"}, true}, {12, []string{"a"}, true}, {13, []string{"a"}, false},
+			{10, []string{"b"}, true}, {12, []string{"b"}, false}, {12, []string{"c", "a"}, true}, {10, []string{"c"}, false},
+		}},
+		"written elsewhere": {func(s *Signal) { s.Announce(12) }, []wait{{10, []string{"c"}, true}, {12, []string{"c"}, false}}},
+		"written elsewhere and here": {func(s *Signal) { s.announceTypes(13, []string{"a"}) }, []wait{
+			{11, []string{"c"}, true}, {12, []string{"c"}, false}, {12, []string{"a"}, true},
+		}},
+		"here, heard late": {func(s *Signal) { s.Announce(14); s.announceTypes(11, []string{"a"}) }, []wait{
+			{13, []string{"c"}, true}, {14, nil, false}, {14, []string{"a"}, false},
+		}},
+		"an answer that tells of nothing new": {func(s *Signal) { s.announceTypes(11, nil) }, []wait{{10, nil, false}, {10, []string{"a"}, false}}},
+		"an answer that tells of what was lost": {func(s *Signal) { s.announceTypes(13, nil) }, []wait{
+			{10, nil, true}, {11, []string{"c"}, true}, {12, nil, false},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := NewSignal(10)
+			c.announce(s)
+			for _, w := range c.waits {
+				if got := news(s, w.after, w.types...); got != w.want {
+					t.Errorf("news after %d of %v: %v", w.after, w.types, got)
+				}
+			}
+		})
+	}
+}
+
+func TestSignalWakesWhomItConcerns(t *testing.T) {
+	t.Parallel()
+	s := NewSignal(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(map[string]chan error)
+	for name, types := range map[string][]string{"any": nil, "a": {"a"}, "c": {"c"}, "poked": {"d"}} {
+		ended[name] = make(chan error, 1)
+		go func() {
+			_, err := s.WaitTypes(ctx, 0, types)
+			ended[name] <- err
+		}()
+	}
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.waiters) == 4 })
+	s.announceTypes(1, []string{"a"})
+	for _, name := range []string{"any", "a"} {
+		if err := <-ended[name]; err != nil {
+			t.Error(name, err)
+		}
+	}
+	if n := len(s.waiters); n != 2 {
+		t.Errorf("%d still wait, want 2", n)
+	}
+	s.announceTypes(2, []string{"c"})
+	if err := <-ended["c"]; err != nil {
+		t.Error(err)
+	}
+	s.Poke()
+	if err := <-ended["poked"]; err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if _, err := s.Wait(ctx, 2); !errors.Is(err, context.Canceled) || len(s.waiters) != 0 {
+		t.Error(err, len(s.waiters))
+	}
+}
+
+// The writer's own notification says less than the writer has told, and is left out; one of any other session counts.
+func TestOwnNotificationsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := openSequencer(t, db.DSN)
+	mustAppend(t, s, onStream(freshID(), 0, 2))
+	if _, err := s.link.row(`SELECT pg_notify('annals_events', '90')::text, $1::text`, 2, ""); err != nil {
+		t.Fatal(err)
+	}
+	db.MustExec(`SELECT pg_notify('annals_events', '50')`)
+	for s.Signal().Head() < 50 {
+		if _, err := s.Signal().Wait(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if head := s.Signal().Head(); head != 50 {
+		t.Errorf("the head is %d: the writer's own notification was taken for another's", head)
+	}
+}
+
+func TestTypesOfAppends(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	d := &lossyDial{}
+	s := openSequencer(t, db.DSN, lossy(d))
+	mustAppend(t, s, onStream(freshID(), 0, 3))
+	if !news(s.Signal(), 2, "product.renamed") || news(s.Signal(), 0, "cart.created") {
+		t.Error("the signal doesn't know the types of an append")
+	}
+	if head := s.Signal().Head(); head != 3 {
+		t.Errorf("the head is %d", head)
+	}
+	// What was committed without an answer could be anything to those who wait.
+	d.armed.Store(1)
+	mustAppend(t, s, onStream(freshID(), 0, 1))
+	if d.lost.Load() != 1 {
+		t.Fatal("no answer was lost: the test tests nothing")
+	}
+	if head := s.Signal().Head(); head != 4 || !news(s.Signal(), 3, "cart.created") {
+		t.Errorf("the head is %d", head)
+	}
+}
