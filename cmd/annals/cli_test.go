@@ -81,6 +81,11 @@ func TestMisuse(t *testing.T) {
 		{"check --output xml", "table or json"},
 		{"check --from 5 --until 4", "in this order"},
 		{"check --workers 65", "--workers"},
+		{"serve --max-commands 0", "--max-commands"},
+		{"serve --client-rate -1", "--client-rate"},
+		{"serve --client-rate NaN", "--client-rate"},
+		{"serve --client-burst 5", "--client-rate"},
+		{"serve --drain-delay -1s", "--drain-delay"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			t.Parallel()

@@ -221,6 +221,8 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		AuditLog:    auditlog.NewQueries(tenants),
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
 		Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
+		MaxCommands: cfg.limits.commands, MaxQueries: cfg.limits.queries,
+		ClientRate: cfg.limits.clientRate, ClientBurst: cfg.limits.clientBurst,
 	})
 	n.handler = handler
 	return err

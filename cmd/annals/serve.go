@@ -73,12 +73,17 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 		case <-ctx.Done():
 		}
 	}()
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
 	context.AfterFunc(ctx, func() {
 		n.logger.Info("shutting down: what is under way is finished; another signal ends the program at once")
 		n.readiness.draining.Store(true)
+		time.Sleep(cfg.limits.drainDelay)
 		n.stopAnswers()
+		stopServing()
 	})
-	err := rest.Serve(ctx, listener, n.handler, rest.Limits{DrainTimeout: cfg.shutdownTimeout}, n.logger)
+	limits := rest.Limits{DrainTimeout: cfg.shutdownTimeout, MaxConnections: cfg.limits.connections}
+	err := rest.Serve(serving, listener, n.handler, limits, n.logger)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}

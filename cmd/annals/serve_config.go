@@ -25,6 +25,7 @@ type serveConfig struct {
 	// qualityHoldLimit is the yield of a final inspection, in percent, below which a quality hold is opened; 0: never.
 	qualityHoldLimit decimal.Decimal
 	notifications    notificationFlags
+	limits           limitFlags
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -41,6 +42,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	flags.TextVar(&s.qualityHoldLimit, "quality-hold-limit", decimal.Zero,
 		"`percent` of passed units below which a final inspection opens a quality hold; 0: never")
 	s.notifications.register(flags)
+	s.limits.register(flags)
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -62,6 +64,9 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return misuse(cmd, "--synchronous-wait must not be negative, and --shutdown-timeout must be above zero")
 	}
 	if err := s.notifications.check(cmd); err != nil {
+		return err
+	}
+	if err := s.limits.check(cmd); err != nil {
 		return err
 	}
 	return checkLoopback(cmd, s.addr)

@@ -68,6 +68,16 @@ func (e *endpoint) commands() bool { return e.body != noBody }
 // serve answers one request of an endpoint, by the order of checks of the API: syntax, credential, and what the endpoint
 // itself judges.
 func (s *server) serve(w http.ResponseWriter, r *request) error {
+	if r.endpoint.commands() {
+		if err := s.gates.early(r.endpoint); err != nil {
+			return err
+		}
+		size, err := s.bodies.reserve(r.Request)
+		if err != nil {
+			return err
+		}
+		defer s.bodies.release(size)
+	}
 	if err := r.read(w); err != nil {
 		return err
 	}
@@ -82,7 +92,15 @@ func (s *server) serve(w http.ResponseWriter, r *request) error {
 		if err := s.authorize(r); err != nil {
 			return err
 		}
+		if err := s.rates.take(r.who.Client); err != nil {
+			return err
+		}
 	}
+	gate := s.gates.of(r)
+	if err := gate.enter(r.who.Client); err != nil {
+		return err
+	}
+	defer gate.leave(r.who.Client)
 	return respond(w)
 }
 

@@ -17,6 +17,7 @@ type Limits struct {
 	WriteTimeout   time.Duration // to answer; a stream has it for each page (90 s)
 	IdleTimeout    time.Duration // between requests (120 s)
 	MaxHeaderBytes int           // (64 KiB)
+	MaxConnections int           // open at a time; further ones are answered with 503 and closed (4,096)
 	DrainTimeout   time.Duration // for requests to end when the server stops (20 s)
 }
 
@@ -41,7 +42,8 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, lim
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	bounded := &boundedListener{Listener: listener, limit: int64(or(limits.MaxConnections, 4096))}
+	go func() { served <- server.Serve(bounded) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)

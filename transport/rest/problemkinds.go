@@ -102,7 +102,7 @@ var problemKinds = map[string]problemKind{
 		"The read model didn't reach the position that Annals-Min-Position asks for in time.",
 		"Try again after Retry-After, or wait longer with Prefer: wait."},
 	"overloaded": {503, "Overloaded",
-		"Too many commands are waiting, or too many event streams are open. Nothing was written.",
+		"More requests are under way, connections or event streams open, or commands waiting than the server takes. Nothing was written.",
 		"Try again after Retry-After."},
 	"unavailable": {503, "Unavailable",
 		"The database or a part of the server isn't available. The detail says whether the command may have been written.",

@@ -57,6 +57,13 @@ type Config struct {
 	// 0: 256. Heartbeat is how often each says that it lives; 0: 15 seconds.
 	MaxStreams int
 	Heartbeat  time.Duration
+	// MaxCommands and MaxQueries bound the requests of either kind that are under way; further ones are refused at once.
+	// 0: 512.
+	MaxCommands, MaxQueries int
+	// ClientRate is how many requests a client may send per second, and ClientBurst how many at once (0: what a second
+	// brings). 0: any number.
+	ClientRate  float64
+	ClientBurst int
 }
 
 // server holds what the handlers share.
@@ -66,6 +73,9 @@ type server struct {
 	recent  *recent
 	docs    *documents
 	streams *streams
+	gates   *gates
+	bodies  bodies
+	rates   *rates
 
 	eventTypes []eventTypeView
 	stop       context.Context // done when the server drains
@@ -87,11 +97,12 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 		return nil, nil, err
 	}
 	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: docs, stop: ctx,
-		streams: newStreams(config.MaxStreams)}
+		streams: newStreams(config.MaxStreams), gates: newGates(config), rates: newRates(config.ClientRate, config.ClientBurst)}
 	if s.eventTypes, err = describeEvents(config.Registry, config.Subscribers); err != nil {
 		return nil, nil, fmt.Errorf("describe the events: %w", err)
 	}
-	if err := errors.Join(s.metrics.register(config.Metrics), config.Metrics.Register(s.streams.gauge)); err != nil {
+	if err := errors.Join(s.metrics.register(config.Metrics), config.Metrics.Register(s.streams.gauge),
+		s.gates.register(config.Metrics)); err != nil {
 		return nil, nil, fmt.Errorf("register the metrics of requests: %w", err)
 	}
 	router := mux.NewRouter().SkipClean(true)

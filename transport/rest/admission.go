@@ -1,0 +1,165 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// How many requests of a kind are under way at a time, where the configuration doesn't say so.
+const (
+	defaultCommands = 512
+	defaultQueries  = 512
+	maxExports      = 64 // each holds a connection to the database for as long as its caller reads
+	maxOperations   = 32 // of operators
+	maxProbes       = 32 // of health, readiness, metrics and documentation
+)
+
+// gates bound how many requests are under way. One that doesn't fit is refused at once: a queue would only make everybody
+// wait for answers that come too late. A request takes its place once it has been read, so that a body that trickles in
+// holds none.
+type gates struct {
+	commands, queries, exports, operations, probes *gate
+}
+
+func newGates(config Config) *gates {
+	return &gates{
+		commands:   newGate("commands", or(config.MaxCommands, defaultCommands)),
+		queries:    newGate("queries", or(config.MaxQueries, defaultQueries)),
+		exports:    newGate("exports", maxExports),
+		operations: newGate("operations", maxOperations),
+		probes:     newGate("probes", maxProbes),
+	}
+}
+
+// of gives the gate of a request; nil for event streams, which have a bound of their own.
+func (g *gates) of(r *request) *gate {
+	switch {
+	case r.endpoint.may == mayAnyone:
+		return g.probes
+	case r.endpoint.may == mayAdminister:
+		return g.operations
+	case r.endpoint.commands():
+		return g.commands
+	case r.media == mediaSSE:
+		return nil
+	case r.media == mediaNDJSON, r.media == mediaCSV:
+		return g.exports
+	default:
+		return g.queries
+	}
+}
+
+// early refuses a command before its body is looked at when there is no place for it anyway: a refusal must cost little.
+func (g *gates) early(e *endpoint) error {
+	if e.may == mayCommand && e.commands() && g.commands.full() {
+		return g.commands.refusal()
+	}
+	return nil
+}
+
+func (g *gates) register(registry *prometheus.Registry) error {
+	for _, gate := range []*gate{g.commands, g.queries, g.exports, g.operations, g.probes} {
+		err := registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "annals_http_requests_in_flight", Help: "Requests under way, by kind. Each kind has a bound.",
+			ConstLabels: prometheus.Labels{"kind": gate.kind},
+		}, gate.gauge))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gate counts the requests of a kind that are under way.
+type gate struct {
+	kind  string
+	limit int
+
+	mu       sync.Mutex
+	inUse    int
+	byClient map[string]int
+}
+
+func newGate(kind string, limit int) *gate {
+	return &gate{kind: kind, limit: limit, byClient: make(map[string]int)}
+}
+
+// enter takes a place for a client's request, which leave gives back. The last quarter of the places is for clients that
+// have less than a quarter: one client can't shut the others out.
+func (g *gate) enter(client string) error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	share := max(g.limit/4, 1)
+	if g.inUse >= g.limit || g.inUse >= g.limit-share && g.byClient[client] >= share {
+		return g.refusal()
+	}
+	g.inUse++
+	g.byClient[client]++
+	return nil
+}
+
+func (g *gate) leave(client string) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inUse--
+	if g.byClient[client]--; g.byClient[client] == 0 {
+		delete(g.byClient, client)
+	}
+}
+
+func (g *gate) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inUse >= g.limit
+}
+
+func (g *gate) gauge() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.inUse)
+}
+
+func (g *gate) refusal() error {
+	p := newProblem("overloaded", fmt.Sprintf("too many %s are under way; nothing was done", g.kind))
+	p.retryAfter = retryLater
+	return p
+}
+
+// Bodies up to smallBody cost no more than the connection they come on. Larger ones share maxBodies bytes.
+const (
+	smallBody = 64 << 10
+	maxBodies = 128 << 20
+)
+
+// bodies bounds the memory of the bodies of all requests under way.
+type bodies struct{ reserved atomic.Int64 }
+
+// reserve makes room for the body that a request says it has. One of unknown length may be as large as any.
+func (b *bodies) reserve(r *http.Request) (size int64, err error) {
+	size = r.ContentLength
+	switch {
+	case size < 0:
+		size = maxBody
+	case size <= smallBody || size > maxBody: // more isn't read at all
+		return 0, nil
+	}
+	if b.reserved.Add(size) > maxBodies {
+		b.release(size)
+		p := newProblem("overloaded", "too many large bodies are being read; nothing was done")
+		p.retryAfter = retryLater
+		return 0, p
+	}
+	return size, nil
+}
+
+func (b *bodies) release(size int64) { b.reserved.Add(-size) }
