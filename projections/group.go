@@ -191,6 +191,9 @@ func (g *Group) Run(ctx context.Context) error {
 	defer close(g.stopped)
 
 	if err := g.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // ended before it had begun
+		}
 		return err
 	}
 	context.AfterFunc(ctx, func() { close(g.ended) })

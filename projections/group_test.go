@@ -289,4 +289,15 @@ func TestFollowsTheLog(t *testing.T) {
 	}
 }
 
+func TestEndedBeforeItBegan(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.group(b.config(), totals("totals", nil))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := g.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 var errPoison = errors.New("the event can't be applied")

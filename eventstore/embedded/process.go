@@ -18,6 +18,7 @@ const launchScript = `read -r go && exec "$@" </dev/null`
 // process is one program that runs as the server's user under the guard's eye.
 type process struct {
 	pid    int
+	handle *os.Process
 	exited chan struct{} // closed once it is gone and reaped
 	err    error         // how it ended; valid after exited
 	logAt  int64         // where its lines in the log begin
@@ -37,7 +38,7 @@ func (s *Server) spawn(dir, program string, args ...string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s as user %s: %w", program, s.account.name, err)
 	}
-	p.pid = cmd.Process.Pid
+	p.pid, p.handle = cmd.Process.Pid, cmd.Process
 	s.guard.watch(p.pid, dir)
 	_, err = io.WriteString(release, "go\n")
 	release.Close()
@@ -62,9 +63,7 @@ func (p *process) signalAndWait(ctx context.Context, sig os.Signal, most time.Du
 		return true
 	default:
 	}
-	if proc, err := os.FindProcess(p.pid); err == nil {
-		proc.Signal(sig)
-	}
+	p.handle.Signal(sig) // refused once the process is reaped: its pid may be another's by then
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
