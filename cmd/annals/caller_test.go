@@ -17,7 +17,8 @@ import (
 type caller struct {
 	t      testing.TB
 	url    string
-	client string
+	client string // "": none is named
+	key    string // "": none is sent
 	http   *http.Client
 }
 
@@ -54,7 +55,12 @@ func (c *caller) try(ctx context.Context, method, path, body string, headers ...
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	r.Header.Set("Annals-Client", c.client)
+	if c.client != "" {
+		r.Header.Set("Annals-Client", c.client)
+	}
+	if c.key != "" {
+		r.Header.Set("Authorization", "Bearer "+c.key)
+	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)

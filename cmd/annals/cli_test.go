@@ -53,9 +53,17 @@ func TestMisuse(t *testing.T) {
 		{"help events shwo", "unknown command"},
 		{"serve now", "takes no arguments"},
 		{"serve --nonsense", "unknown flag"},
-		{"serve --addr 0.0.0.0:8080", "loopback only"},
-		{"serve --addr :8080", "loopback only"},
-		{"serve --addr 192.0.2.1:80", "loopback only"},
+		{"serve --jwt-issuer https://id.example", "audience"},
+		{"serve --jwt-issuer http://id.example --jwt-audience annals", "https"},
+		{"serve --jwks-url https://id.example/keys", "--jwt-issuer"},
+		{"keys create --client acme --role operator", "--actor"},
+		{"keys create --client acme --role root --actor a", "--role"},
+		{"keys create --client * --role operator --actor a", "--client"},
+		{"keys create --client acme --role operator --actor a --expires-in never", "--expires-in"},
+		{"keys rotate", "ID"},
+		{"keys rotate k --grace -1h", "--grace"},
+		{"keys revoke k", "--reason"},
+		{"keys list --output xml", "table or json"},
 		{"serve --addr nowhere", "host:port"},
 		{"serve --addr 127.0.0.1:0 --cart-lifetime -1s", "above zero"},
 		{"serve --cart-lifetime soon", "invalid"},
@@ -158,7 +166,10 @@ func TestConfiguration(t *testing.T) {
 	runChild(t, []string{"ANNALS_SMTP_TO=a@x.example"}, "serve", "--print-config").exits(exitMisuse).says("--smtp-addr")
 	annals(t, "serve", "--print-config", "--smtp-addr", "localhost:25", "--smtp-from", "nobody").exits(exitMisuse).says("mail address")
 	annals(t, "serve", "--print-config", "--webhook-attempts", "0").exits(exitMisuse).says("--webhook-attempts")
-	runChild(t, []string{"ANNALS_ADDR=0.0.0.0:80"}, "serve").exits(exitMisuse).says("loopback only")
+	database := "DATABASE_URL=" + pgtest.NewEmpty(t).DSN
+	for _, addr := range []string{"0.0.0.0:80", ":80", "192.0.2.1:80", "[::]:80", "annals.example:80"} {
+		runChild(t, []string{database, "ANNALS_ADDR=" + addr}, "serve").exits(exitMisuse).says("loopback only", "--help")
+	}
 }
 
 // The tools find the private PostgreSQL by its data directory alone, whether a server runs on it or not.

@@ -10,6 +10,7 @@ func (c *cli) subcommands() []*cobra.Command {
 		c.demoCommand(),
 		c.replayCommand(),
 		c.projectionsCommand(),
+		c.keysCommand(),
 		c.eventsCommand(),
 		c.checkCommand(),
 		c.doctorCommand(),

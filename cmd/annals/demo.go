@@ -23,7 +23,7 @@ func (c *cli) demoCommand() *cobra.Command {
 		Long: `Plays a month of a small shop and a small plant through the REST API: products, carts, orders, work orders,
 production entries, inspections and holds. The same --seed gives the same traffic; repeated, it changes nothing.
 
-With --url it fills a running server. Without, it fills the database that the flags name, through a server of its own.`,
+With --url it fills a running server; one that asks for credentials takes the key in ANNALS_API_KEY. Without, it fills the database that the flags name, through a server of its own.`,
 		Example: "  annals demo --url http://127.0.0.1:8080\n  annals demo --url http://127.0.0.1:8080 --seed 7 --scale 5\n" +
 			"  annals demo --data-dir /tmp/annals-demo",
 		Args: noArgs,
@@ -32,8 +32,8 @@ With --url it fills a running server. Without, it fills the database that the fl
 				return misuse(cmd, "--scale must be 0.01 to 1000 and --parallel 1 to 256")
 			}
 			if opts.URL == "" {
-				return c.withOwnServer(cmd.Context(), func(ctx context.Context, address string) error {
-					opts.URL = address
+				return c.withOwnServer(cmd.Context(), func(ctx context.Context, address, credential string) error {
+					opts.URL, opts.APIKey = address, credential
 					return c.runDemo(ctx, opts)
 				})
 			}
@@ -42,13 +42,16 @@ With --url it fills a running server. Without, it fills the database that the fl
 				return misuse(cmd, "--url must be like http://127.0.0.1:8080")
 			}
 			opts.URL = strings.TrimRight(opts.URL, "/")
+			if opts.APIKey != "" && !cmd.Flags().Changed("client") {
+				opts.Client = "" // the key's
+			}
 			return c.runDemo(cmd.Context(), opts)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opts.URL, "url", "", "`address` of a running server")
 	flags.StringVar(&opts.Client, "client", "default", "client (tenant) to fill")
-	flags.StringVar(&opts.Token, "token", "", "API key or JWT for a server that asks for one")
+	flags.StringVar(&opts.APIKey, "api-key", "", "API `key` or token for a server that asks for one; better in ANNALS_API_KEY")
 	flags.Uint64Var(&opts.Seed, "seed", 1, "the same seed gives the same traffic")
 	flags.Float64Var(&opts.Scale, "scale", 1, "1 makes some thousands of events")
 	flags.IntVar(&opts.Parallel, "parallel", 8, "stories told at once")
@@ -65,8 +68,12 @@ func (c *cli) runDemo(ctx context.Context, opts demo.Options) error {
 	if err != nil {
 		return err
 	}
+	client := opts.Client
+	if client == "" {
+		client = "of the key"
+	}
 	_, err = fmt.Fprintf(c.stdout, "seed %d, client %s: %d stories, %d commands (%d done before), %d events in %s\n",
-		opts.Seed, opts.Client, summary.Stories, summary.Commands, summary.Replayed, summary.Events, summary.Took.Round(time.Millisecond))
+		opts.Seed, client, summary.Stories, summary.Commands, summary.Replayed, summary.Events, summary.Took.Round(time.Millisecond))
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"annals/domain"
 	"annals/domain/operations"
 	"annals/eventstore"
+	"annals/eventstore/apikeys"
 	"annals/migrations"
 	"annals/projections"
 	"annals/projections/auditlog"
@@ -47,6 +48,7 @@ type node struct {
 	store     *eventstore.Store
 	group     *projections.Group
 	notifier  notifier
+	keys      *apikeys.Directory // nil: on a server that a command runs for itself alone
 	rebuilds  *replay.Manager
 	handler   http.Handler
 	readiness *readiness
@@ -207,6 +209,10 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 	answerCtx, stopAnswers := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopAnswers = stopAnswers
 	tenants := n.store.Tenants
+	authenticator, err := n.authenticator(cfg)
+	if err != nil {
+		return err
+	}
 	handler, err := rest.New(answerCtx, rest.Config{
 		Products: products.NewQueries(tenants), Carts: carts.NewQueries(tenants), Orders: orders.NewQueries(tenants),
 		WorkOrders: workorders.NewQueries(tenants), ProductionEntries: productionentries.NewQueries(tenants),
@@ -216,7 +222,7 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		EventTypes:    n.registry.EventTypes(),
 		Registry:      n.registry,
 		Subscribers:   n.group.Readers(),
-		Authenticator: rest.Open{}, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
+		Authenticator: authenticator, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(tenants),
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
@@ -245,6 +251,9 @@ func (n *node) close(timeout time.Duration) error {
 	}
 	if n.group != nil {
 		errs = append(errs, n.group.Close())
+	}
+	if n.keys != nil {
+		n.keys.Close()
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close(ctx))

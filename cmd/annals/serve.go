@@ -20,8 +20,10 @@ func (c *cli) serveCommand() *cobra.Command {
 		Long: `Runs the REST API, the projections and the policies in one process. It migrates the database when it starts and
 prints "listening on http://…" on stderr once it is ready. Ctrl-C and SIGTERM let what is under way finish.
 
-Without a database URL it runs a private PostgreSQL in --data-dir and stops it when it ends. Without API keys and
-without a token issuer it runs open, and then listens on loopback only.`,
+Without a database URL it runs a private PostgreSQL in --data-dir and stops it when it ends.
+
+Without API keys and without a token issuer it runs open: it believes what requests say of themselves, and listens on
+loopback only. As soon as there is an API key ('annals keys create') or an issuer, every request needs a credential.`,
 		Example: "  annals serve\n  annals serve --addr 127.0.0.1:0 --cart-lifetime 1h\n" +
 			"  annals serve --database-url postgres://annals@localhost/annals?sslmode=disable",
 		Args: noArgs,
@@ -32,7 +34,7 @@ without a token issuer it runs open, and then listens on loopback only.`,
 			if cfg.printConfig {
 				return cfg.print(c, cmd)
 			}
-			return c.serve(cmd.Context(), &cfg)
+			return c.serve(cmd, &cfg)
 		},
 	}
 	cfg.register(cmd.Flags())
@@ -40,26 +42,51 @@ without a token issuer it runs open, and then listens on loopback only.`,
 }
 
 // serve runs a node on the database of the flags until ctx ends.
-func (c *cli) serve(ctx context.Context, cfg *serveConfig) (err error) {
-	logger := cfg.logger(c)
-	// First, so that a port in use costs no start of a database.
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
+func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
+	ctx, logger := cmd.Context(), cfg.logger(c)
+	local, err := isLoopback(cfg.addr)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", cfg.addr, err)
+		return err
 	}
-	defer listener.Close()
+	var listener net.Listener
+	if local { // first, so that a port in use costs no start of a database
+		if listener, err = listen(ctx, cfg.addr); err != nil {
+			return err
+		}
+		defer listener.Close()
+	}
 	d, err := c.openDatabase(ctx, logger, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if !local { // not before it is known that the server won't run open
+		if err := checkOpen(ctx, cmd, cfg, d.dsn); err != nil {
+			return err
+		}
+		if listener, err = listen(ctx, cfg.addr); err != nil {
+			return err
+		}
+		defer listener.Close()
+	}
 	n, err := startNode(ctx, cfg, d.dsn, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close(cfg.shutdownTimeout)) }()
+	if err := n.logMode(ctx, cfg, logger); err != nil {
+		return err
+	}
 	fmt.Fprintf(c.stderr, "listening on http://%s\n", listener.Addr())
 	return n.serve(ctx, listener, cfg)
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return listener, nil
 }
 
 // serve answers requests until ctx ends or the subscribers give up.
@@ -90,9 +117,12 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 	return err
 }
 
-// withOwnServer runs work beside a server of this process, on a free port of loopback and the database of the flags.
-func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, address string) error) (err error) {
+// withOwnServer runs work beside a server of this process, on a free port of loopback and the database of the flags. The
+// server takes the credential that work is given, and no other.
+func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, address, credential string) error) (err error) {
+	own := newOwnCaller()
 	cfg := &serveConfig{
+		own:  own,
 		addr: "127.0.0.1:0", cartLifetime: 24 * time.Hour, cartSweep: time.Hour, syncWait: time.Second,
 		shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
 	}
@@ -107,14 +137,14 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close(cfg.shutdownTimeout)) }()
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
+	listener, err := listen(ctx, cfg.addr)
 	if err != nil {
 		return err
 	}
 	serveCtx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- n.serve(serveCtx, listener, cfg) }()
-	err = work(ctx, "http://"+listener.Addr().String())
+	err = work(ctx, "http://"+listener.Addr().String(), own.token)
 	stop()
 	return errors.Join(err, <-served)
 }

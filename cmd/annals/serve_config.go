@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -26,6 +24,8 @@ type serveConfig struct {
 	qualityHoldLimit decimal.Decimal
 	notifications    notificationFlags
 	limits           limitFlags
+	identity         identityFlags
+	own              *ownCaller // of a server that a command runs for itself alone; nil: keys and tokens
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -43,6 +43,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 		"`percent` of passed units below which a final inspection opens a quality hold; 0: never")
 	s.notifications.register(flags)
 	s.limits.register(flags)
+	s.identity.register(flags)
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -69,22 +70,11 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 	if err := s.limits.check(cmd); err != nil {
 		return err
 	}
-	return checkLoopback(cmd, s.addr)
-}
-
-// checkLoopback refuses an address that others could reach: without keys and without an issuer the server runs open.
-func checkLoopback(cmd *cobra.Command, addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return misuse(cmd, "--addr %q must be host:port: %v", addr, err)
+	if err := s.identity.check(cmd); err != nil {
+		return err
 	}
-	if host == "localhost" {
-		return nil
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || !ip.IsLoopback() {
-		return misuse(cmd, "--addr %s: without API keys or a token issuer the server runs open, "+
-			"and then listens on loopback only (such as 127.0.0.1:8080)", addr)
+	if _, err := isLoopback(s.addr); err != nil {
+		return misuse(cmd, "--addr %q must be host:port: %v", s.addr, err)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package operations records what happens to the system itself: changes of the server the log lives on, and what
-// operators do with projections. Its streams belong to the reserved client of the system's own events.
+// Package operations records what happens to the system itself: changes of the server the log lives on, what operators
+// do with projections, and API keys. Its streams belong to the reserved client of the system's own events.
 package operations
 
 import (
@@ -15,6 +15,9 @@ func LogID() domain.ID { return domain.NameID(namespace, "log") }
 // ProjectionID is the id of a projection's stream, over all its versions.
 func ProjectionID(name string) domain.ID { return domain.NameID(namespace, "projection/"+name) }
 
+// APIKeyID is the id of an API key's stream.
+func APIKeyID(keyID string) domain.ID { return domain.NameID(namespace, "api_key/"+keyID) }
+
 // Definitions registers every aggregate and event of the context.
 func Definitions() []domain.Definition {
 	return []domain.Definition{
@@ -25,6 +28,11 @@ func Definitions() []domain.Definition {
 			domain.DefineEvent[Rebuilt](),
 			domain.DefineEvent[FailureSkipped](),
 			domain.DefineEvent[FailureRetried](),
+		}},
+		{Aggregate: APIKey, Events: []domain.EventDefinition{
+			domain.DefineEvent[APIKeyCreated](),
+			domain.DefineEvent[APIKeyRotated](),
+			domain.DefineEvent[APIKeyRevoked](),
 		}},
 	}
 }

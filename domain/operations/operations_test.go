@@ -89,6 +89,9 @@ func goldens(aggregate string) []domaintest.Golden {
 	if aggregate == "log" {
 		return domaintest.Today(operations.IncarnationChanged{From: home, To: away, Head: 41})
 	}
+	if aggregate == "api_key" {
+		return domaintest.Today(created, rotated, operations.APIKeyRevoked{KeyID: "k7f3m2q9x4bc", Reason: "left the company"})
+	}
 	return domaintest.Today(
 		operations.Paused{Name: "product_list", Version: 2},
 		operations.Resumed{Name: "product_list", Version: 2},

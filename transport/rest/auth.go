@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"annals/eventstore"
 )
@@ -35,6 +36,7 @@ type Credentials struct {
 	Authorization string // the header as it is
 	Client        string // Annals-Client
 	Actor         string // Annals-Actor
+	Host          string // the name by which the server was called, with or without a port
 }
 
 // Principal is who a request comes from.
@@ -42,6 +44,8 @@ type Principal struct {
 	Actor  string
 	Client string // eventstore.AllClients: every client's events
 	Roles  Roles
+	// Narrowed: the credential is for every client, and the request looks at one of them. It issues no commands.
+	Narrowed bool
 }
 
 // ErrUnauthorized says that there is no valid credential.
@@ -53,7 +57,8 @@ type Authenticator interface {
 }
 
 // Open is the authenticator of a server without keys and issuer: it believes what the headers say, and ignores
-// Authorization, which it has nothing to check against. A server that uses it must listen on loopback only.
+// Authorization, which it has nothing to check against. A server that uses it must listen on loopback only, and is to be
+// called by a name of loopback.
 type Open struct{}
 
 // Names that stand where a request in open mode says nothing.
@@ -64,6 +69,10 @@ const (
 
 // Authenticate implements Authenticator.
 func (Open) Authenticate(_ context.Context, c Credentials) (Principal, error) {
+	if !loopback(c.Host) {
+		return Principal{}, forbidden("a server without API keys and without a token issuer answers to localhost only, " +
+			"by the Host that it is called by")
+	}
 	p := Principal{Actor: c.Actor, Client: c.Client, Roles: AllRoles}
 	if p.Actor == "" {
 		p.Actor = AnonymousUser
@@ -87,9 +96,7 @@ const (
 func (s *server) authorize(r *request) error {
 	who, err := s.config.Authenticator.Authenticate(r.Context(), r.credentials)
 	if errors.Is(err, ErrUnauthorized) {
-		p := newProblem("unauthorized", "a valid credential is required")
-		p.challenge, p.cause = true, err
-		return p
+		return unauthorized(err)
 	}
 	if err != nil {
 		return err
@@ -98,7 +105,7 @@ func (s *server) authorize(r *request) error {
 	switch ep := r.endpoint; {
 	case who.Roles&ep.may == 0:
 		return forbidden("the credential's role doesn't allow this")
-	case who.Client == eventstore.AllClients && ep.tenancy == ownClient:
+	case (who.Client == eventstore.AllClients || who.Narrowed) && ep.tenancy == ownClient:
 		return forbidden("the client * issues no commands")
 	case who.Client == eventstore.AllClients && ep.tenancy == oneClient:
 		return forbidden("the client * reads events, the audit log and integrity only")
@@ -106,4 +113,28 @@ func (s *server) authorize(r *request) error {
 		return forbidden("the client annals belongs to the system")
 	}
 	return nil
+}
+
+// unauthorized asks for a credential, or for another one (RFC 6750, section 3).
+func unauthorized(err error) *Problem {
+	p := newProblem("unauthorized", "a valid credential is required")
+	p.challenge, p.cause = `Bearer realm="annals"`, err
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		p.Detail = refused.detail
+		p.challenge += `, error="invalid_token"`
+	}
+	return p
+}
+
+// recheckAfter is how often the credential of an answer that goes on for long is looked at again.
+const recheckAfter = time.Second
+
+// recheck ends an answer that goes on for long when its credential isn't valid any more, or says something else.
+func (s *server) recheck(r *request) error {
+	who, err := s.config.Authenticator.Authenticate(r.Context(), r.credentials)
+	if err == nil && who != r.who {
+		err = ErrUnauthorized
+	}
+	return err
 }

@@ -122,6 +122,7 @@ func (r *request) read(w http.ResponseWriter) (err error) {
 	if r.credentials, err = credentials(r.Header); err != nil {
 		return err
 	}
+	r.credentials.Host = r.Host
 	if r.prefer, err = parsePrefer(r.Header[headerPrefer]); err != nil {
 		return err
 	}

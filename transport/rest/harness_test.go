@@ -24,6 +24,7 @@ import (
 	"annals/domain/notifications"
 	"annals/domain/operations"
 	"annals/eventstore"
+	"annals/eventstore/apikeys"
 	"annals/eventstore/pgtest"
 	"annals/projections"
 	policy "annals/projections/policies/notifications"
@@ -42,7 +43,8 @@ type bench struct {
 	log      *logBuffer
 	logger   *slog.Logger
 	config   rest.Config
-	always   []string // headers of every request
+	always   []string         // headers of every request
+	keys     *apikeys.Manager // of a guarded server
 }
 
 // logBuffer keeps what the server logged.

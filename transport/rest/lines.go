@@ -77,6 +77,8 @@ type lines struct {
 	control *http.ResponseController
 	request context.Context
 	stop    context.Context
+	recheck func() error // whether the caller may still have it
+	checked time.Time
 	buffer  bytes.Buffer
 }
 
@@ -88,7 +90,10 @@ const (
 func (s *server) startLines(w http.ResponseWriter, r *request, media string) *lines {
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Cache-Control", "no-store")
-	return &lines{w: w, control: http.NewResponseController(w), request: r.Context(), stop: s.stop}
+	return &lines{
+		w: w, control: http.NewResponseController(w), request: r.Context(), stop: s.stop,
+		recheck: func() error { return s.recheck(r) }, checked: time.Now(),
+	}
 }
 
 // write adds a value's JSON and a line feed.
@@ -110,6 +115,12 @@ func (l *lines) written() error {
 func (l *lines) flush() error {
 	if l.stop.Err() != nil {
 		return eventstore.ErrClosed
+	}
+	if now := time.Now(); now.Sub(l.checked) >= recheckAfter {
+		if err := l.recheck(); err != nil {
+			return err
+		}
+		l.checked = now
 	}
 	if err := l.control.SetWriteDeadline(time.Now().Add(flushWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"annals/domain"
 	"annals/eventstore"
+	"annals/transport/tokens"
 )
 
 // Problem is an error as the caller sees it (RFC 9457). Its JSON form is the body of every error answer.
@@ -25,7 +26,7 @@ type Problem struct {
 
 	allow      string        // the Allow header of a 405
 	retryAfter time.Duration // the Retry-After header of a 503 or 429, when above zero
-	challenge  bool          // WWW-Authenticate of a 401
+	challenge  string        // WWW-Authenticate of a 401
 	cause      error         // what happened, for the log alone
 }
 
@@ -97,6 +98,7 @@ var failures = []struct {
 	{eventstore.ErrLogBehind, "unavailable", "the log lost events that were acknowledged; nothing was written, and this " +
 		"server takes no command until an operator has looked"},
 	{eventstore.ErrUnavailable, "unavailable", "the database can't be reached; nothing was written"},
+	{tokens.ErrUnavailable, "unavailable", "the token issuer's keys can't be had; nothing was written"},
 	{eventstore.ErrClosed, "unavailable", "the server is stopping; nothing was written"},
 	{context.DeadlineExceeded, "unavailable", "the database didn't answer in time; nothing was written"},
 }
@@ -120,8 +122,8 @@ func (p *Problem) writeTo(w http.ResponseWriter, headOnly bool) {
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((p.retryAfter+time.Second-1)/time.Second), 10))
 	}
-	if p.challenge {
-		h.Set("WWW-Authenticate", `Bearer realm="annals"`)
+	if p.challenge != "" {
+		h.Set("WWW-Authenticate", p.challenge)
 	}
 	w.WriteHeader(p.Status)
 	if !headOnly {

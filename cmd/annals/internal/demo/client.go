@@ -88,10 +88,12 @@ func (s *story) send(ctx context.Context, method, path, key string, payload []by
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Idempotency-Key", key)
-	req.Header.Set("Annals-Client", s.run.opts.Client)
+	if s.run.opts.Client != "" {
+		req.Header.Set("Annals-Client", s.run.opts.Client)
+	}
 	req.Header.Set("Annals-Actor", s.actor)
-	if s.run.opts.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.run.opts.Token)
+	if s.run.opts.APIKey != "" {
+		req.Header.Set("Authorization", "Bearer "+s.run.opts.APIKey)
 	}
 	res, err := s.run.http.Do(req)
 	if err != nil {
