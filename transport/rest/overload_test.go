@@ -118,7 +118,7 @@ func TestBodyThatTricklesHoldsNoPlace(t *testing.T) {
 	t.Parallel()
 	b := newServer(t, func(b *bench) { b.config.MaxCommands = 1 })
 	slow := b.dial()
-	slow.say("POST /v1/carts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+	slow.say("POST /v1/carts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
 	for range 5 {
 		b.send("POST", "/v1/carts", `{}`).is(201)
 	}
@@ -216,11 +216,11 @@ func TestSlowCallersAreCutOff(t *testing.T) {
 		status int // 0: none
 	}{
 		"header":  {rest.Limits{HeaderTimeout: short}, "GET / HTTP/1.1\r\nHost:", 0},
-		"body":    {rest.Limits{ReadTimeout: short}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n1", 400},
-		"idle":    {rest.Limits{IdleTimeout: short}, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+		"body":    {rest.Limits{ReadTimeout: short}, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1", 400},
+		"idle":    {rest.Limits{IdleTimeout: short}, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200},
 		"nothing": {rest.Limits{HeaderTimeout: short}, "", 0},
 		"large header": {
-			rest.Limits{MaxHeaderBytes: 1 << 10}, "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 8<<10) + "\r\n\r\n", 431,
+			rest.Limits{MaxHeaderBytes: 1 << 10}, "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 8<<10) + "\r\n\r\n", 431,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestSlowCallersAreCutOff(t *testing.T) {
 func TestConnectionsBeyondTheBoundAreTurnedAway(t *testing.T) {
 	t.Parallel()
 	address := listen(t, rest.Limits{MaxConnections: 2})
-	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	const request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	kept := []*wire{dialTo(t, address), dialTo(t, address)}
 	for _, w := range kept {
 		w.say(request)

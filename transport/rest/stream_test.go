@@ -250,7 +250,7 @@ func TestSlowReader(t *testing.T) {
 	go func() { served <- server.Serve(network) }()
 	ours, theirs := net.Pipe()
 	network.conns <- theirs
-	_, err = io.WriteString(ours, "GET /v1/events HTTP/1.1\r\nHost: annals\r\nAccept: text/event-stream\r\n\r\n")
+	_, err = io.WriteString(ours, "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
 	check(t, err)
 	response, err := http.ReadResponse(bufio.NewReaderSize(ours, 16), nil)
 	check(t, err)
