@@ -131,7 +131,7 @@ func (g *gate) gauge() float64 {
 
 func (g *gate) refusal() error {
 	p := newProblem("overloaded", fmt.Sprintf("too many %s are under way; nothing was done", g.kind))
-	p.retryAfter = retryLater
+	p.retryAfter, p.shed = retryLater, true
 	return p
 }
 
@@ -156,7 +156,7 @@ func (b *bodies) reserve(r *http.Request) (size int64, err error) {
 	if b.reserved.Add(size) > maxBodies {
 		b.release(size)
 		p := newProblem("overloaded", "too many large bodies are being read; nothing was done")
-		p.retryAfter = retryLater
+		p.retryAfter, p.shed = retryLater, true
 		return 0, p
 	}
 	return size, nil

@@ -71,6 +71,9 @@ func TestCommandsBeyondTheBoundAreRefusedAtOnce(t *testing.T) {
 		(<-answers).is(201)
 	}
 	b.send("POST", "/v1/carts", `{}`).is(201)
+	if strings.Contains(b.log.String(), "status=503") {
+		t.Errorf("refusals fill the log: %s", b.log)
+	}
 	if head := b.head(); head != 3 {
 		t.Errorf("the log ends at %d, want 3", head)
 	}

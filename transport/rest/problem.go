@@ -27,6 +27,7 @@ type Problem struct {
 	allow      string        // the Allow header of a 405
 	retryAfter time.Duration // the Retry-After header of a 503 or 429, when above zero
 	challenge  string        // WWW-Authenticate of a 401
+	shed       bool          // refused for the load alone
 	cause      error         // what happened, for the log alone
 }
 

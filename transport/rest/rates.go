@@ -45,7 +45,7 @@ func (t *rates) take(client string) error {
 	reservation.CancelAt(now)
 	p := newProblem("too-many-requests", fmt.Sprintf("the client may send %g requests a second, and %d at once",
 		float64(t.rate), t.burst))
-	p.retryAfter = wait
+	p.retryAfter, p.shed = wait, true
 	return p
 }
 

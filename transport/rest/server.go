@@ -172,7 +172,8 @@ type response struct {
 	requestID string
 	route     string // template; "" when no route matched
 	endpoint  *endpoint
-	status    int // 0: nothing was written yet
+	status    int  // 0: nothing was written yet
+	shed      bool // refused for the load alone
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -256,6 +257,7 @@ func (s *server) finish(w *response, r *http.Request, err error) {
 const statusClientGone = 499
 
 func (s *server) render(w *response, r *http.Request, p *Problem) {
+	w.shed = p.shed
 	copied := *p
 	copied.Instance, copied.RequestID = r.URL.EscapedPath(), w.requestID
 	copied.writeTo(w, r.Method == http.MethodHead)
@@ -266,7 +268,7 @@ func (s *server) observe(w *response, r *http.Request, start time.Time) {
 	took := time.Since(start)
 	s.metrics.observe(w, r, took)
 	level := slog.LevelDebug
-	if w.status >= http.StatusBadRequest {
+	if w.status >= http.StatusBadRequest && !w.shed { // under overload the log would be part of it
 		level = slog.LevelInfo
 	}
 	if !s.config.Log.Enabled(r.Context(), level) {
