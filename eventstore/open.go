@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"time"
@@ -32,11 +31,7 @@ func OpenDB(dsn string, role Role, max int, appName string) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(roleConnector{Connector: c, role: role})
-	db.SetMaxOpenConns(max)
-	db.SetMaxIdleConns(max)
-	db.SetConnMaxIdleTime(10 * time.Minute)
-	return sqlx.NewDb(db, "postgres"), nil
+	return newPool(roleConnector{Connector: c, role: role}, max), nil
 }
 
 // newConnector prepares connections with the settings that all of them share.

@@ -105,7 +105,7 @@ func benchRegistry(b *testing.B) *domain.Registry {
 // benchPages gives the events a second of the page projection.
 func benchPages(b *testing.B, owner *sqlx.DB, dsn string) float64 {
 	b.Helper()
-	pool, err := eventstore.OpenDB(dsn, eventstore.RoleApp, 8, "projections")
+	pool, err := eventstore.OpenPreparedDB(dsn, eventstore.RoleApp, 8, "projections")
 	if err != nil {
 		b.Fatal(err)
 	}

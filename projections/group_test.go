@@ -145,7 +145,7 @@ func counts(n int) []domain.Event {
 // appPool is a node's own pool, with the program's role.
 func (b *bundle) appPool() *sqlx.DB {
 	b.t.Helper()
-	db, err := eventstore.OpenDB(b.db.DSN, eventstore.RoleApp, 8, "projections")
+	db, err := eventstore.OpenPreparedDB(b.db.DSN, eventstore.RoleApp, 8, "projections")
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // child runs a subscriber that says when it has written half a page, and then does nothing more.
 func child(dsn string) {
-	pool, err := eventstore.OpenDB(dsn, eventstore.RoleApp, 8, "projections")
+	pool, err := eventstore.OpenPreparedDB(dsn, eventstore.RoleApp, 8, "projections")
 	if err == nil {
 		cfg := projections.Config{DB: pool, Registry: mustRegistry(), Logger: slog.New(slog.DiscardHandler)}
 		var g *projections.Group

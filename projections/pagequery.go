@@ -50,12 +50,16 @@ func pageRows(spec Spec) string {
 	for _, c := range eventColumns[:columnCount(spec)] {
 		header, events = append(header, c.header), append(events, "e."+c.name)
 	}
+	wanted := `e.event_type = ANY ($3::text[])`
+	if spec.EventTypes == nil {
+		wanted = `$3::text[] IS NULL` // true
+	}
 	return `
 	SELECT ` + strings.Join(header, ", ") + ` FROM bounds
 	UNION ALL (
 	SELECT ` + strings.Join(events, ", ") + ` FROM annals.events e
 	WHERE e.position > (SELECT low FROM bounds) AND e.position <= (SELECT high FROM bounds)
-	  AND ($3::text[] IS NULL OR e.event_type = ANY ($3::text[]))
+	  AND ` + wanted + `
 	  AND e.position NOT IN (SELECT s.position FROM annals.skipped_events s WHERE s.projection = $1 AND s.version = $2)
 	ORDER BY e.position LIMIT $4)`
 }

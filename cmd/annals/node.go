@@ -128,7 +128,15 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 }
 
 func (n *node) pool(role eventstore.Role, size int, name string) (*sqlx.DB, error) {
-	db, err := eventstore.OpenDB(n.dsn, role, size, "annals "+name)
+	return n.keep(eventstore.OpenDB(n.dsn, role, size, "annals "+name))
+}
+
+// preparedPool is a pool for few statements that are run often.
+func (n *node) preparedPool(size int, name string) (*sqlx.DB, error) {
+	return n.keep(eventstore.OpenPreparedDB(n.dsn, eventstore.RoleApp, size, "annals "+name))
+}
+
+func (n *node) keep(db *sqlx.DB, err error) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +160,11 @@ func (n *node) migrate(ctx context.Context, owner *sqlx.DB) error {
 }
 
 func (n *node) newGroup(cfg *serveConfig) error {
-	db, err := n.pool(eventstore.RoleApp, projectionConns, "projections")
+	db, err := n.preparedPool(projectionConns, "projections")
 	if err != nil {
 		return err
 	}
-	leases, err := n.pool(eventstore.RoleApp, policyConns, "policies")
+	leases, err := n.preparedPool(policyConns, "policies")
 	if err != nil {
 		return err
 	}

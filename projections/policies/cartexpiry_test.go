@@ -58,7 +58,7 @@ func (n *node) run(t testing.TB, ago time.Duration, useCase func(context.Context
 // group runs the carts' read model and the expiry on a node.
 func (n *node) group(t testing.TB, db *pgtest.DB, registry *domain.Registry) *projections.Group {
 	t.Helper()
-	pool, err := eventstore.OpenDB(db.DSN, eventstore.RoleApp, 8, "projections")
+	pool, err := eventstore.OpenPreparedDB(db.DSN, eventstore.RoleApp, 8, "projections")
 	if err != nil {
 		t.Fatal(err)
 	}

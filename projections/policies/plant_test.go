@@ -42,7 +42,7 @@ var minimumFPY = decimal.NewFromInt(90)
 // watch runs the read models and the policies of manufacturing on a node. Its commands go through runner.
 func (p *plant) watch(n *node, runner eventstore.Runner) *projections.Group {
 	p.t.Helper()
-	pool, err := eventstore.OpenDB(p.DSN, eventstore.RoleApp, 8, "projections")
+	pool, err := eventstore.OpenPreparedDB(p.DSN, eventstore.RoleApp, 8, "projections")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -96,7 +96,9 @@ func newServerWith(
 	b.store, err = eventstore.Open(ctx, eventstore.Config{DSN: b.db.DSN, Registry: registry, CommandConns: 4, QueryConns: 4})
 	check(t, err)
 	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
-	subscribers := pool(t, b.db.DSN, eventstore.RoleApp, 6)
+	subscribers, err := eventstore.OpenPreparedDB(b.db.DSN, eventstore.RoleApp, 6, "test")
+	check(t, err)
+	t.Cleanup(func() { check(t, subscribers.Close()) })
 	b.group, err = projections.New(projections.Config{
 		DB: subscribers, Registry: registry, Waker: b.store.Sequencer.Signal(), ListenDSN: b.db.DSN, Logger: logger,
 	}, projectors...)
