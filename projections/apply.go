@@ -69,6 +69,7 @@ func (f *feed) apply(ctx context.Context, tx *sql.Tx, frame []byte) (to int64, f
 		return 0, nil, err
 	}
 	f.events = page.Events
+	missing := f.missing(&page)
 	good, failed := f.group.decoder.Decode(f.spec, page.Events)
 	part := cut(page, 0, good)
 	f.mu.Lock()
@@ -86,11 +87,36 @@ func (f *feed) apply(ctx context.Context, tx *sql.Tx, frame []byte) (to int64, f
 	if err != nil {
 		return 0, nil, err
 	}
-	if failed == nil {
+	var stop Event
+	switch {
+	case failed != nil:
+		stop = page.Events[good]
+	case missing > 0:
+		stop.Position, failed = missing, fmt.Errorf("position %d is missing from the log", missing)
+	default:
 		return page.To, nil, f.group.advance(ctx, tx, f.spec, page.From, page.To)
 	}
-	failure, err = f.group.fail(ctx, tx, f.spec, page.From, page.Events[good], failed)
-	return page.Events[good].Position - 1, failure, err
+	failure, err = f.group.fail(ctx, tx, f.spec, page.From, stop, failed)
+	return stop.Position - 1, failure, err
+}
+
+// missing cuts a page of the sealer's before the first position that isn't there, and gives that; 0: none is missing. The
+// log has no gaps: where there is one, an event was taken away, and what comes after it must not be sealed.
+func (f *feed) missing(page *Page) int64 {
+	if f.spec.Kind != KindSealer {
+		return 0
+	}
+	for i, e := range page.Events {
+		if want := page.From + int64(i) + 1; e.Position != want {
+			page.Events, page.To = page.Events[:i], want-1
+			return want
+		}
+	}
+	if last := page.From + int64(len(page.Events)); last < page.To {
+		page.To = last
+		return last + 1
+	}
+	return 0
 }
 
 // cut gives the events [low, high) of a page as a page.

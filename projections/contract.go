@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"regexp"
+	"time"
 
 	"annals/domain"
 	"annals/eventstore"
@@ -38,6 +39,9 @@ type Spec struct {
 	// Lean: the subscriber doesn't read who caused an event: EventID, ActorID, RecordedAt, CorrelationID, CausationID,
 	// RequestID and Metadata. They are left out of what it is given, which makes pages half as large.
 	Lean bool
+	// Pause is how long the subscriber waits, at least, before it looks at the log again after a page that wasn't full. Zero:
+	// it waits only under load (Config.LoadPause).
+	Pause time.Duration
 	// DDL makes the read model's tables. It is run with the schema as the only one on the search path, so it names its
 	// tables without one. Only tables and indexes: no views, foreign keys, sequences. CreateTables adds row-level security
 	// on client_id and the grants.
@@ -61,6 +65,8 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("projection %s: the version must be 1 or more", s.Name)
 	case s.Kind != KindReadModel && s.Kind != KindPolicy && s.Kind != KindSealer:
 		return fmt.Errorf("projection %s: unknown kind %q", s.Name, s.Kind)
+	case s.Kind == KindSealer && (!s.Raw || s.Lean || s.EventTypes != nil):
+		return fmt.Errorf("projection %s: a sealer takes every event as it was recorded", s.Name)
 	case s.Kind == KindReadModel && s.DDL == "":
 		return fmt.Errorf("projection %s: a read model needs DDL", s.Name)
 	}
@@ -71,6 +77,13 @@ func (s Spec) Validate() error {
 type Event struct {
 	eventstore.Envelope
 	Payload domain.Event
+	Seal    Seal // given to the sealer alone
+}
+
+// Seal is what the sealer needs of an event beside its envelope.
+type Seal struct {
+	LeafVersion            int
+	DataSalt, MetadataSalt []byte
 }
 
 // Page is a run of the log: every event with From < position <= To that the subscriber wants, in order. Rows a projector

@@ -186,7 +186,7 @@ func (f *feed) HandleError(watermill.LoggerAdapter, bool, error) time.Duration {
 func (f *feed) committed(b bounds, to int64, failure *Failure) {
 	f.mu.Lock()
 	f.position, f.errors, f.ahead, f.bisect = to, 0, 0, false
-	f.pause = loadPause(f.group.cfg.LoadPause, to-b.from, time.Since(f.looked))
+	f.pause = max(f.spec.Pause, loadPause(f.group.cfg.LoadPause, to-b.from, time.Since(f.looked)))
 	f.looked = time.Now()
 	switch {
 	case failure != nil:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"annals/domain"
-	"annals/eventstore"
 )
 
 // A page travels as one framed message, so that a subscriber doesn't depend on where pages come from:
@@ -16,7 +15,7 @@ import (
 //	version byte, From and To in 8 bytes each, the number of events in 4, then per event
 //	its fields, each number a varint and each text with its length before it.
 
-const frameVersion = 1
+const frameVersion = 2
 
 var errFrame = errors.New("the page's frame is damaged")
 
@@ -35,7 +34,7 @@ func endFrame(frame []byte, from, to int64, count int) {
 }
 
 // appendFrame adds one event to a frame.
-func appendFrame(buf []byte, e *eventstore.Envelope) []byte {
+func appendFrame(buf []byte, e *Event) []byte {
 	buf = binary.AppendVarint(buf, e.Position)
 	buf = append(buf, e.EventID[:]...)
 	buf = append(buf, e.AggregateID[:]...)
@@ -49,7 +48,8 @@ func appendFrame(buf []byte, e *eventstore.Envelope) []byte {
 		buf = binary.AppendUvarint(buf, uint64(len(s)))
 		buf = append(buf, s...)
 	}
-	for _, b := range [...][]byte{e.Data, e.Metadata} {
+	buf = binary.AppendVarint(buf, int64(e.Seal.LeafVersion))
+	for _, b := range [...][]byte{e.Data, e.Metadata, e.Seal.DataSalt, e.Seal.MetadataSalt} {
 		buf = binary.AppendUvarint(buf, uint64(len(b)))
 		buf = append(buf, b...)
 	}
@@ -83,7 +83,8 @@ func readFrame(frame []byte, events []Event) (Page, error) {
 		for _, s := range [...]*string{&e.CorrelationID, &e.CausationID, &e.RequestID} {
 			*s = string(r.bytes())
 		}
-		e.Data, e.Metadata = r.bytes(), r.bytes()
+		e.Seal.LeafVersion = int(r.varint())
+		e.Data, e.Metadata, e.Seal.DataSalt, e.Seal.MetadataSalt = r.bytes(), r.bytes(), r.bytes(), r.bytes()
 		page.Events = append(page.Events, e)
 	}
 	if r.damaged || len(page.Events) != count {
@@ -93,7 +94,7 @@ func readFrame(frame []byte, events []Event) (Page, error) {
 }
 
 // leastEvent is the least that an event takes: two ids and a byte for each other field.
-const leastEvent = 2*16 + 5 + 9
+const leastEvent = 2*16 + 6 + 11
 
 // frameReader reads from the front of rest.
 type frameReader struct {

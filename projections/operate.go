@@ -36,6 +36,8 @@ var (
 	ErrReasonNeeded = errors.New("skipping an event needs a reason")
 	// ErrNoEvents: timers read no events, so that there is nothing to skip.
 	ErrNoEvents = errors.New("the subscriber reads no events")
+	// ErrNotSkipped: the sealer goes on with the event that it stopped at, or not at all.
+	ErrNotSkipped = errors.New("the sealer leaves out no event")
 )
 
 // Pause stops a subscriber, on every node, until Resume. When it returns, no page of a read model is being applied.
@@ -78,6 +80,9 @@ func (g *Group) Skip(ctx context.Context, name string, position int64, reason, a
 	}
 	if g.isTimer(name) {
 		return ErrNoEvents
+	}
+	if spec, ok := g.spec(name); ok && spec.Kind == KindSealer {
+		return ErrNotSkipped
 	}
 	return g.operate(ctx, Operation{Name: name, Action: ActionSkip, Position: position, Reason: reason, Actor: actor},
 		`status = 'running', retry_at = NULL, failure_position = NULL, failure_event_id = NULL,

@@ -12,8 +12,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/lib/pq"
-
-	"annals/eventstore"
 )
 
 // topic is the table that subscribers read.
@@ -30,16 +28,24 @@ var eventColumns = [...]struct{ name, header string }{
 	{"data", "NULL::json"},
 	{"event_id", "NULL::uuid"}, {"recorded_at", "timestamptz 'epoch'"}, {"actor_id", "''"}, {"correlation_id", "''"},
 	{"causation_id", "''"}, {"request_id", "''"}, {"metadata", "NULL::json"},
+	{"leaf_version", "0"}, {"data_salt", "''::bytea"}, {"metadata_salt", "''::bytea"},
 }
 
-// leanColumns is how many columns a lean subscriber gets.
-const leanColumns = 9
+// How many columns subscribers get: a lean one, one that isn't the sealer.
+const (
+	leanColumns = 9
+	fullColumns = 16
+)
 
 func columnCount(spec Spec) int {
-	if spec.Lean {
+	switch {
+	case spec.Lean:
 		return leanColumns
+	case spec.Kind == KindSealer:
+		return len(eventColumns)
+	default:
+		return fullColumns
 	}
-	return len(eventColumns)
 }
 
 // pageRows reads the page in bounds (low, high]: a header row with the bounds, and the events, less those an operator
@@ -197,7 +203,7 @@ func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string
 		if err := rows.Scan(scan.dest...); err != nil {
 			return b, nil, "", fmt.Errorf("scan an event: %w", err)
 		}
-		e, err := scan.envelope()
+		e, err := scan.event()
 		if err != nil {
 			return b, nil, "", err
 		}
@@ -225,8 +231,9 @@ func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string
 
 // eventScanner scans rows of eventColumns. What it gives is valid until the next row.
 type eventScanner struct {
-	e                             eventstore.Envelope
+	e                             Event
 	id, aggregate, data, metadata sql.RawBytes
+	dataSalt, metadataSalt        sql.RawBytes
 	dest                          []any
 }
 
@@ -237,12 +244,13 @@ func newEventScanner(spec Spec) *eventScanner {
 		&e.Position, &e.AggregateVersion, &s.aggregate, &e.SchemaVersion, &e.OccurredAt, &e.EventType, &e.AggregateType,
 		&e.ClientID, &s.data,
 		&s.id, &e.RecordedAt, &e.ActorID, &e.CorrelationID, &e.CausationID, &e.RequestID, &s.metadata,
+		&e.Seal.LeafVersion, &s.dataSalt, &s.metadataSalt,
 	}[:columnCount(spec)]
 	return s
 }
 
-// envelope gives the row that was scanned.
-func (s *eventScanner) envelope() (*eventstore.Envelope, error) {
+// event gives the row that was scanned.
+func (s *eventScanner) event() (*Event, error) {
 	if err := s.e.AggregateID.UnmarshalText(s.aggregate); err != nil {
 		return nil, fmt.Errorf("position %d: aggregate %q: %w", s.e.Position, s.aggregate, err)
 	}
@@ -252,6 +260,7 @@ func (s *eventScanner) envelope() (*eventstore.Envelope, error) {
 		}
 	}
 	s.e.Data, s.e.Metadata = []byte(s.data), []byte(s.metadata)
+	s.e.Seal.DataSalt, s.e.Seal.MetadataSalt = s.dataSalt, s.metadataSalt
 	return &s.e, nil
 }
 

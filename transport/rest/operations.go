@@ -182,6 +182,7 @@ func operationError(err error) error {
 		{projections.ErrUnknownSubscriber, "not-found", "there is no projection of this name"},
 		{projections.ErrNoFailure, "not-found", "the projection has no failure at this position"},
 		{projections.ErrNoEvents, "invalid-transition", "the projection reads no events, so that there is nothing to skip"},
+		{projections.ErrNotSkipped, "invalid-transition", "the sealer leaves out no event: what it stopped at must be put right"},
 		{replay.ErrUnknownProjection, "not-found", "there is no projection of this name"},
 		{replay.ErrNotReadModel, "invalid-transition", "only a read model can be rebuilt"},
 		{replay.ErrAlreadyBuilding, "invalid-transition", "the projection is being rebuilt already"},
