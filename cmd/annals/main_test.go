@@ -12,7 +12,8 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// TestMain takes away what would choose a database or an address for the program, and removes what was built.
+// TestMain takes away what would choose a database or an address for the program, and removes what was built. The
+// program's children have its environment too.
 func TestMain(m *testing.M) {
 	for _, setting := range os.Environ() {
 		name, _, _ := strings.Cut(setting, "=")
@@ -20,6 +21,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("ANNALS_SIGNING_PASSPHRASE", "of the tests") // none in a file outside of their directories
 	code := m.Run()
 	built.remove()
 	os.Exit(code)

@@ -49,6 +49,7 @@ type node struct {
 	group     *projections.Group
 	notifier  notifier
 	keys      *apikeys.Directory // nil: on a server that a command runs for itself alone
+	integrity integrityNode
 	rebuilds  *replay.Manager
 	handler   http.Handler
 	readiness *readiness
@@ -90,11 +91,15 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	if err := n.checkIncarnation(ctx); err != nil {
 		return n, err
 	}
+	if err := n.ensureKeys(ctx); err != nil {
+		return n, err
+	}
 	n.runGroup(ctx)
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopWork = stopWork
 	n.work.Go(func() { n.housekeeping(workCtx, cfg.keyRetention) })
 	n.work.Go(func() { n.notifier.sender.Run(workCtx) })
+	n.work.Go(func() { n.integrity.signer.Run(workCtx) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
 	n.metrics.MustRegister(collector{n})
@@ -124,6 +129,7 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	if err := n.newNotifier(ctx, &cfg.notifications); err != nil {
 		return err
 	}
+	n.newIntegrity(cfg.secrets)
 	return n.newGroup(cfg)
 }
 
@@ -171,7 +177,7 @@ func (n *node) newGroup(cfg *serveConfig) error {
 	n.group, err = projections.New(projections.Config{
 		DB: db, Policies: leases, Registry: n.registry, Waker: n.store.Sequencer.Signal(), ListenDSN: n.dsn,
 		Logger: n.logger, Metrics: n.metrics, Audit: n.auditOperation,
-	}, readModels()...)
+	}, projectors()...)
 	if err != nil {
 		return err
 	}
@@ -201,6 +207,11 @@ func (n *node) checkIncarnation(ctx context.Context) error {
 	for _, s := range states {
 		followers = append(followers, eventstore.Progress{Name: s.Name, Position: s.Position})
 	}
+	sealed, err := n.integrity.log.Size(ctx)
+	if err != nil {
+		return err
+	}
+	followers = append(followers, eventstore.Progress{Name: "the sealed Merkle tree", Position: sealed})
 	return n.store.CheckIncarnation(ctx, followers, func(ctx context.Context, c eventstore.IncarnationChange) error {
 		_, err := n.store.Runner.Run(ctx, systemCommand("annals"), func(ctx context.Context, u *domain.UnitOfWork) error {
 			return operations.RecordIncarnation(ctx, u, operations.NoteIncarnation{

@@ -44,6 +44,9 @@ loopback only. As soon as there is an API key ('annals keys create') or an issue
 // serve runs a node on the database of the flags until ctx ends.
 func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 	ctx, logger := cmd.Context(), cfg.logger(c)
+	if cfg.secrets, err = cfg.signing.secrets(c.db.passphraseDir()); err != nil {
+		return err
+	}
 	local, err := isLoopback(cfg.addr)
 	if err != nil {
 		return err
@@ -127,6 +130,9 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 		shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
 	}
 	logger := quietLogger(c.stderr)
+	if cfg.secrets, err = c.signingEnvironment().secrets(c.db.passphraseDir()); err != nil {
+		return err
+	}
 	d, err := c.openDatabase(ctx, logger, false)
 	if err != nil {
 		return err

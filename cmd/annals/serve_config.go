@@ -9,6 +9,8 @@ import (
 	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"annals/eventstore/integrity"
 )
 
 // serveConfig is how the server runs.
@@ -26,6 +28,8 @@ type serveConfig struct {
 	limits           limitFlags
 	identity         identityFlags
 	own              *ownCaller // of a server that a command runs for itself alone; nil: keys and tokens
+	signing          signingFlags
+	secrets          integrity.Secrets // what the signing flags say
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -44,6 +48,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	s.notifications.register(flags)
 	s.limits.register(flags)
 	s.identity.register(flags)
+	s.signing.register(flags)
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -70,6 +75,9 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 	if err := s.limits.check(cmd); err != nil {
 		return err
 	}
+	if err := s.signing.check(cmd); err != nil {
+		return err
+	}
 	if err := s.identity.check(cmd); err != nil {
 		return err
 	}
@@ -93,7 +101,7 @@ func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
 		switch {
 		case f.Name == "database-url":
 			value = maskSecrets(value)
-		case f.Name == "smtp-password" && value != "":
+		case (f.Name == "smtp-password" || f.Name == "signing-passphrase") && value != "":
 			value = "xxxxx"
 		}
 		_, failure = fmt.Fprintf(c.stdout, "%s=%s\n", f.Name, value)

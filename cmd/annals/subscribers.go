@@ -22,6 +22,7 @@ import (
 	"annals/projections/policies"
 	"annals/projections/productionentries"
 	"annals/projections/products"
+	"annals/projections/sealer"
 	"annals/projections/webhooks"
 	"annals/projections/workorders"
 )
@@ -53,6 +54,9 @@ func readModels() []projections.Projector {
 		webhooks.New(),
 	}
 }
+
+// projectors lists what follows the log in transactions: the read models and the sealer.
+func projectors() []projections.Projector { return append(readModels(), sealer.New()) }
 
 // policies lists the policies that events drive.
 func (n *node) policies(cfg *serveConfig) ([]projections.PolicyHandler, error) {

@@ -1,5 +1,6 @@
 // Package operations records what happens to the system itself: changes of the server the log lives on, what operators
-// do with projections, and API keys. Its streams belong to the reserved client of the system's own events.
+// do with projections, API keys, and the keys that sign the log's checkpoints. Its streams belong to the reserved client
+// of the system's own events.
 package operations
 
 import (
@@ -18,6 +19,9 @@ func ProjectionID(name string) domain.ID { return domain.NameID(namespace, "proj
 // APIKeyID is the id of an API key's stream.
 func APIKeyID(keyID string) domain.ID { return domain.NameID(namespace, "api_key/"+keyID) }
 
+// SigningKeyID is the id of the stream of the keys that sign the log's checkpoints.
+func SigningKeyID() domain.ID { return domain.NameID(namespace, "signing_key") }
+
 // Definitions registers every aggregate and event of the context.
 func Definitions() []domain.Definition {
 	return []domain.Definition{
@@ -33,6 +37,9 @@ func Definitions() []domain.Definition {
 			domain.DefineEvent[APIKeyCreated](),
 			domain.DefineEvent[APIKeyRotated](),
 			domain.DefineEvent[APIKeyRevoked](),
+		}},
+		{Aggregate: SigningKey, Events: []domain.EventDefinition{
+			domain.DefineEvent[SigningKeyCreated](), domain.DefineEvent[SigningKeyRotated](),
 		}},
 	}
 }

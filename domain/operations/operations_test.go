@@ -61,11 +61,31 @@ func TestSkipRetryRebuild(t *testing.T) {
 	}
 }
 
+func TestSigningKeys(t *testing.T) {
+	t.Parallel()
+	create := operations.CreateSigningKey{Origin: "o", VerifierKey: "a"}
+	rotate := operations.RotateSigningKey{Origin: "o", VerifierKey: "b", Replaces: "a", Statement: "s", Reason: "r"}
+	k := domaintest.Given(t, operations.SigningKey)
+	k.When(rotate).ThenRefused(domain.CodeInvalidTransition)
+	k = k.When(create).Then(operations.SigningKeyCreated{Origin: "o", VerifierKey: "a"})
+	k.When(create).ThenNothing()
+	k.When(operations.CreateSigningKey{Origin: "o", VerifierKey: "b"}).ThenRefused(domain.CodeInvalidTransition)
+	k = k.When(rotate).Then(operations.SigningKeyRotated{Origin: "o", VerifierKey: "b", Replaces: "a", Statement: "s", Reason: "r"})
+	k.When(rotate).ThenNothing()
+	again := operations.RotateSigningKey{Origin: "o", VerifierKey: "a", Replaces: "b", Reason: "r"}
+	k.When(again).ThenRefused(domain.CodeInvalidTransition)
+	if k.State().Current() != "b" {
+		t.Errorf("state %+v", k.State())
+	}
+}
+
 func TestValidation(t *testing.T) {
 	t.Parallel()
 	domaintest.Refused(t, domain.Validate(operations.SkipFailure{Subject: sums, Position: 17}),
 		domain.CodeValidation, "/reason")
 	domaintest.Refused(t, domain.Validate(operations.Pause{}), domain.CodeValidation, "/name", "/version")
+	domaintest.Refused(t, domain.Validate(operations.RotateSigningKey{Origin: "o", VerifierKey: "b", Replaces: "a"}),
+		domain.CodeValidation, "/reason")
 	if err := domain.Validate(operations.SkipFailure{Subject: sums, Position: 17, Reason: "r"}); err != nil {
 		t.Error(err)
 	}
@@ -86,8 +106,16 @@ func TestStreamsAreTheirOwn(t *testing.T) {
 }
 
 func goldens(aggregate string) []domaintest.Golden {
-	if aggregate == "log" {
+	switch aggregate {
+	case "log":
 		return domaintest.Today(operations.IncarnationChanged{From: home, To: away, Head: 41})
+	case "signing_key":
+		return domaintest.Today(
+			operations.SigningKeyCreated{Origin: "annals/x", VerifierKey: "annals/x+1+A"},
+			operations.SigningKeyRotated{
+				Origin: "annals/x", VerifierKey: "annals/x+2+B", Replaces: "annals/x+1+A", Statement: "a note\n", Reason: "yearly",
+			},
+		)
 	}
 	if aggregate == "api_key" {
 		return domaintest.Today(created, rotated, operations.APIKeyRevoked{KeyID: "k7f3m2q9x4bc", Reason: "left the company"})

@@ -295,12 +295,11 @@ func TestContradictionsAbort(t *testing.T) {
 func BenchmarkSeal(b *testing.B) {
 	const events = 100_000
 	for b.Loop() {
-		b.StopTimer()
 		rate, size := sealOnce(b, events)
 		b.ReportMetric(rate, "events/s")
 		b.ReportMetric(size, "disk-bytes/event")
-		b.StartTimer()
 	}
+	b.ReportMetric(0, "ns/op") // which would be mostly that of filling the log
 }
 
 func sealOnce(tb testing.TB, events int64) (rate, bytesPerEvent float64) {
