@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"annals/eventstore/integrity"
 	"annals/eventstore/pgtest"
 )
 
@@ -21,11 +23,33 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
-	os.Setenv("ANNALS_SIGNING_PASSPHRASE", "of the tests") // none in a file outside of their directories
+	if err := giveSigningKey(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	built.remove()
+	os.Remove(signingKeyFile)
 	os.Exit(code)
 }
+
+// giveSigningKey gives all programs of the tests one key, so that none writes a passphrase outside of its directory.
+func giveSigningKey() error {
+	private, _, err := integrity.GenerateKey("annals.test/log")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp("", "annals-signing-key-")
+	if err != nil {
+		return err
+	}
+	signingKeyFile = f.Name()
+	_, err = f.WriteString(private + "\n")
+	return errors.Join(err, f.Close(), os.Setenv("ANNALS_SIGNING_KEY_FILE", signingKeyFile))
+}
+
+// signingKeyFile is removed when the tests end.
+var signingKeyFile string
 
 // built is the program as a user has it, for tests that need a process. It is made once for all of them, by whichever
 // asks first.

@@ -19,6 +19,8 @@ type bench struct {
 	db  *pgtest.DB
 	log *integrity.Log
 	rec *recorder
+	// locked is a passphrase in a file, which takes little work to try.
+	locked integrity.Secrets
 }
 
 // recorder implements integrity.Recorder. It fails before or after it has recorded when told to.
@@ -61,7 +63,7 @@ func (r *recorder) KeyRotated(ctx context.Context, rotation integrity.Rotation) 
 func setup(t testing.TB) *bench {
 	t.Helper()
 	db := pgtest.New(t)
-	return &bench{t: t, db: db, log: integrity.NewLog(db.DB), rec: &recorder{}}
+	return &bench{t: t, db: db, log: integrity.NewLog(db.DB), rec: &recorder{}, locked: integrity.Secrets{PassphraseDir: t.TempDir()}}
 }
 
 func (b *bench) keys(secrets integrity.Secrets) *integrity.Keys {

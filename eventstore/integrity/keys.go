@@ -255,7 +255,7 @@ func (k *Keys) newKey(ctx context.Context, secrets Secrets, first bool) (*stored
 		if key, err = newSignerKey(origin); err != nil {
 			return nil, err
 		}
-		private = key.encrypt(passphrase)
+		private = key.encrypt(passphrase, secrets.memory())
 	}
 	_, err = k.cfg.DB.ExecContext(ctx, `INSERT INTO annals.integrity_keys (verifier_key, status, private_key)
 		VALUES ($1, 'pending', $2)`, key.verifier, private)

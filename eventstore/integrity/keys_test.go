@@ -18,8 +18,6 @@ import (
 	"annals/eventstore/integrity"
 )
 
-var locked = integrity.Secrets{Passphrase: "correct horse"}
-
 func (b *bench) list() []integrity.Key {
 	b.t.Helper()
 	list, err := b.log.Keys(context.Background())
@@ -30,8 +28,9 @@ func (b *bench) list() []integrity.Key {
 func TestFirstKey(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.locked = integrity.Secrets{Passphrase: "correct horse"} // not a random one
 	b.seal(3)
-	k := b.ensured(locked)
+	k := b.ensured(b.locked)
 	list := b.list()
 	if len(list) != 1 || list[0].Status != integrity.KeyActive || *list[0].Position != 1 || len(list[0].ID) != 8 ||
 		len(b.rec.keys) != 1 || b.rec.keys[0] != list[0].VerifierKey {
@@ -44,7 +43,7 @@ func TestFirstKey(t *testing.T) {
 		t.Errorf("checkpoint %+v of %s", c, origin)
 	}
 	// The next start finds it, and another process too.
-	again := b.ensured(locked)
+	again := b.ensured(b.locked)
 	if got := b.list(); len(got) != 1 || len(b.rec.keys) != 1 {
 		t.Errorf("keys %+v", got)
 	}
@@ -147,7 +146,7 @@ func TestProcessesThatCannotSign(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.seal(3)
-	k := b.ensured(locked)
+	k := b.ensured(b.locked)
 	b.sign(k)
 	b.seal(5)
 	foreign, _, err := integrity.GenerateKey("annals/other")
@@ -204,16 +203,16 @@ func TestRotation(t *testing.T) {
 	outside, outsidePublic, err := integrity.GenerateKey("annals/x")
 	check(t, err)
 	for name, c := range map[string]struct {
-		secrets, later integrity.Secrets
-		options        integrity.RotateOptions
-		single         bool
+		later   integrity.Secrets
+		options integrity.RotateOptions
+		single  bool
 	}{
-		"under the same passphrase": {secrets: locked, later: locked, options: integrity.RotateOptions{Reason: "yearly"}},
-		"under another passphrase": {secrets: locked, later: integrity.Secrets{Passphrase: "new"},
+		"under the same passphrase": {options: integrity.RotateOptions{Reason: "yearly"}},
+		"under another passphrase": {later: integrity.Secrets{Passphrase: "new"},
 			options: integrity.RotateOptions{Reason: "yearly", New: integrity.Secrets{Passphrase: "new"}}},
-		"to a key from outside": {secrets: locked, later: integrity.Secrets{SignerKey: outside},
+		"to a key from outside": {later: integrity.Secrets{SignerKey: outside},
 			options: integrity.RotateOptions{Reason: "yearly", New: integrity.Secrets{SignerKey: outside}}},
-		"after the old one was lost": {secrets: locked, later: integrity.Secrets{Passphrase: "new"}, single: true,
+		"after the old one was lost": {later: integrity.Secrets{Passphrase: "new"}, single: true,
 			options: integrity.RotateOptions{Reason: "lost", OldKeyLost: true, New: integrity.Secrets{Passphrase: "new"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +220,10 @@ func TestRotation(t *testing.T) {
 			b := setup(t)
 			b.exec(`UPDATE annals.integrity_log SET origin = 'annals/x'`)
 			b.seal(3)
-			k := b.ensured(c.secrets)
+			if c.later == (integrity.Secrets{}) {
+				c.later = b.locked
+			}
+			k := b.ensured(b.locked)
 			b.sign(k)
 			b.seal(5)
 			if c.single {
@@ -272,9 +274,9 @@ func TestRunningProcessFollowsARotation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.seal(1)
-	running := b.ensured(locked)
+	running := b.ensured(b.locked)
 	b.sign(running)
-	made, err := b.keys(locked).Rotate(context.Background(), integrity.RotateOptions{Reason: "yearly"})
+	made, err := b.keys(b.locked).Rotate(context.Background(), integrity.RotateOptions{Reason: "yearly"})
 	check(t, err)
 	b.seal(2)
 	b.verifies(b.sign(running), made.VerifierKey)
@@ -284,11 +286,11 @@ func TestRotationIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ctx := context.Background()
-	if _, err := b.keys(locked).Rotate(ctx, integrity.RotateOptions{Reason: "x"}); !errors.Is(err, integrity.ErrRotation) {
+	if _, err := b.keys(b.locked).Rotate(ctx, integrity.RotateOptions{Reason: "x"}); !errors.Is(err, integrity.ErrRotation) {
 		t.Errorf("without a key: %v", err)
 	}
 	b.seal(1)
-	b.ensured(locked)
+	b.ensured(b.locked)
 	wrongName, _, err := integrity.GenerateKey("another.example")
 	check(t, err)
 	for name, c := range map[string]struct {
@@ -296,9 +298,9 @@ func TestRotationIsRefused(t *testing.T) {
 		options integrity.RotateOptions
 		want    error
 	}{
-		"without a reason":     {locked, integrity.RotateOptions{}, integrity.ErrRotation},
+		"without a reason":     {b.locked, integrity.RotateOptions{}, integrity.ErrRotation},
 		"without the old key":  {integrity.Secrets{Passphrase: "wrong"}, integrity.RotateOptions{Reason: "x"}, integrity.ErrCannotSign},
-		"to another log's key": {locked, integrity.RotateOptions{Reason: "x", New: integrity.Secrets{SignerKey: wrongName}}, integrity.ErrCannotSign},
+		"to another log's key": {b.locked, integrity.RotateOptions{Reason: "x", New: integrity.Secrets{SignerKey: wrongName}}, integrity.ErrCannotSign},
 	} {
 		if _, err := b.keys(c.secrets).Rotate(ctx, c.options); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -321,11 +323,11 @@ func TestInterruptedKeys(t *testing.T) {
 			b := setup(t)
 			b.seal(3)
 			b.rec.before, b.rec.after = c.before, c.after
-			if err := b.keys(locked).Ensure(context.Background()); !errors.Is(err, crash) {
+			if err := b.keys(b.locked).Ensure(context.Background()); !errors.Is(err, crash) {
 				t.Fatal(err)
 			}
 			b.rec.before, b.rec.after = nil, nil
-			k := b.ensured(locked)
+			k := b.ensured(b.locked)
 			first := b.list()
 			if len(first) != 1 || len(b.rec.keys) != 1 || b.rec.keys[0] != first[0].VerifierKey {
 				t.Fatalf("keys %+v, recorded %q", first, b.rec.keys)
@@ -337,7 +339,7 @@ func TestInterruptedKeys(t *testing.T) {
 			}
 			b.rec.before, b.rec.after = nil, nil
 			b.seal(4)
-			k = b.ensured(locked)
+			k = b.ensured(b.locked)
 			list := b.list()
 			if current := list[len(list)-1]; current.Status != integrity.KeyActive || current.VerifierKey != b.rec.keys[len(b.rec.keys)-1] ||
 				len(list) != len(b.rec.keys) {

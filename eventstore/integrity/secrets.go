@@ -83,9 +83,10 @@ func VerifierKey(private string) (string, error) {
 // AES-256-GCM, and the ciphertext, which is bound to the verifier key.
 const (
 	sealVersion    = 1
-	kdfTime        = 1
-	kdfMemory      = 64 << 10 // KiB
-	kdfThreads     = 2
+	kdfTime        = 2
+	kdfMemory      = 19 << 10 // KiB; with the others what OWASP asks for
+	kdfThreads     = 1
+	kdfRandom      = 64 // KiB, for a random passphrase of 256 bits: it can't be guessed, however fast
 	kdfSalt        = 16
 	gcmNonce       = 12
 	sealHeader     = 1 + 4 + 4 + 1
@@ -94,16 +95,16 @@ const (
 	passphraseSize = 32
 )
 
-// encrypt seals a private key under a passphrase.
-func (k signerKey) encrypt(passphrase string) []byte {
+// encrypt seals a private key under a passphrase, whose trial is to take memory in KiB.
+func (k signerKey) encrypt(passphrase string, memory uint32) []byte {
 	sealed := []byte{sealVersion}
 	sealed = binary.BigEndian.AppendUint32(sealed, kdfTime)
-	sealed = binary.BigEndian.AppendUint32(sealed, kdfMemory)
+	sealed = binary.BigEndian.AppendUint32(sealed, memory)
 	sealed = append(sealed, kdfThreads)
 	random := make([]byte, kdfSalt+gcmNonce)
 	_, _ = rand.Read(random) // never fails
 	sealed = append(sealed, random...)
-	aead := passphraseCipher(passphrase, random[:kdfSalt], kdfTime, kdfMemory, kdfThreads)
+	aead := passphraseCipher(passphrase, random[:kdfSalt], kdfTime, memory, kdfThreads)
 	return aead.Seal(sealed, random[kdfSalt:], []byte(k.private), []byte(k.verifier))
 }
 
@@ -136,6 +137,14 @@ func passphraseCipher(passphrase string, salt []byte, time, memory uint32, threa
 		panic(err) // the block has 16 bytes
 	}
 	return aead
+}
+
+// memory is what the trial of a passphrase is to take, in KiB.
+func (s Secrets) memory() uint32 {
+	if s.Passphrase == "" {
+		return kdfRandom
+	}
+	return kdfMemory
 }
 
 // passphrase gives the passphrase for the log's key. Where none is configured it is in a file, which create makes.

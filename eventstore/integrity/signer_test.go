@@ -27,7 +27,7 @@ func TestForksAreNotSigned(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.seal(300)
-			k := b.ensured(locked)
+			k := b.ensured(b.locked)
 			s := signer(k)
 			if signed, err := s.Sign(context.Background()); !signed || err != nil {
 				t.Fatal(signed, err)
@@ -58,7 +58,7 @@ func TestLostTailIsNotSigned(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.seal(300)
-	s := signer(b.ensured(locked))
+	s := signer(b.ensured(b.locked))
 	if signed, err := s.Sign(context.Background()); !signed || err != nil {
 		t.Fatal(signed, err)
 	}
@@ -72,7 +72,7 @@ func TestLostTailIsNotSigned(t *testing.T) {
 func TestCheckpointsAreBounded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	k := b.ensured(locked)
+	k := b.ensured(b.locked)
 	ctx := context.Background()
 	if _, err := b.log.Latest(ctx); !errors.Is(err, integrity.ErrNoCheckpoint) {
 		t.Errorf("before the first: %v", err)
@@ -118,7 +118,7 @@ func TestSignersRunSideBySide(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
 	for range 2 {
-		s := integrity.NewSigner(b.ensured(locked), time.Millisecond, slog.New(slog.DiscardHandler))
+		s := integrity.NewSigner(b.ensured(b.locked), time.Millisecond, slog.New(slog.DiscardHandler))
 		go func() { s.Run(ctx); done <- struct{}{} }()
 	}
 	for size := int64(1); size <= 40; size++ {
