@@ -198,7 +198,7 @@ func TestToolsOnDataDirectory(t *testing.T) {
 	tailing.exits(exitDone)
 	server.stop()
 	for line, says := range map[string]string{
-		"events show 2": "projection.paused", "projections": "products", "doctor": "reachable", "replay --all --dry-run": "no difference",
+		"events show 3": "projection.paused", "projections": "products", "doctor": "reachable", "replay --all --dry-run": "no difference",
 	} {
 		annals(t, append(strings.Fields(line), dir...)...).exits(exitDone).prints(says)
 	}
@@ -211,7 +211,7 @@ func useTools(t *testing.T, database []string, product string) {
 		t.Helper()
 		return annals(t, append(strings.Fields(line), database...)...)
 	}
-	tool("events show 1").exits(exitDone).prints("product.registered", product)
+	tool("events show 2").exits(exitDone).prints("product.registered", product)
 	tool("events show 100000").exits(exitFailed).says("annals: ")
 	tool("events export").exits(exitDone).prints(`"event_type":"product.registered"`)
 	tool("events stream product "+product).exits(exitDone).prints("product.registered", "anonymous")
@@ -235,7 +235,7 @@ func useTools(t *testing.T, database []string, product string) {
 func TestUnreachableDatabase(t *testing.T) {
 	t.Parallel()
 	database := []string{"--database-url", "postgres://u:hidden@127.0.0.1:1/d?sslmode=disable"}
-	for _, line := range []string{"serve --addr 127.0.0.1:0", "migrate", "events show 1", "projections", "replay --all", "doctor", "check"} {
+	for _, line := range []string{"serve --addr 127.0.0.1:0", "migrate", "events show 2", "projections", "replay --all", "doctor", "check"} {
 		p := annals(t, append(strings.Fields(line), database...)...).exits(exitFailed)
 		said := p.stdout.String() + p.stderr.String()
 		if !strings.Contains(said, "127.0.0.1:1") || strings.Contains(said, "hidden") {
