@@ -9,6 +9,7 @@ import (
 
 // Command says who asks for what, for the events' envelopes and for idempotency.
 type Command struct {
+	Name          string // what kind of command it is, for metrics and traces: a few fixed names, never a caller's text
 	Client        string
 	Actor         string
 	RequestID     string

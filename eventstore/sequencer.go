@@ -77,6 +77,7 @@ type Sequencer struct {
 	knownHead atomic.Int64
 	ready     atomic.Int64 // requests that can go, for the gathering loop
 	writer    atomic.Int64 // the link's backend
+	counters  sequencerCounters
 
 	mu       sync.Mutex
 	queue    *queue
@@ -120,8 +121,8 @@ func newSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) 
 	cfg.setDefaults()
 	s := &Sequencer{
 		cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.QueueLimit, cfg.QueueBytes),
-		versions: newVersionMemory(versionsPerGeneration),
-		wake:     make(chan struct{}, 1), done: make(chan struct{}),
+		versions: newVersionMemory(versionsPerGeneration), counters: newSequencerCounters(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l, err := connect(ctx, s.linkConfig(), backend{})
 	if err != nil {
@@ -207,6 +208,7 @@ func (s *Sequencer) enqueue(p *pending) error {
 		return conflict
 	}
 	if !s.queue.push(p) {
+		s.counters.overloaded.Add(1)
 		return ErrOverloaded
 	}
 	s.ready.Store(int64(s.queue.readyCount))

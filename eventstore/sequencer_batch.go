@@ -19,6 +19,7 @@ func (s *Sequencer) run() {
 		if batch == nil {
 			break
 		}
+		s.counters.taken(batch, s.cfg.Timeout)
 		s.commit(batch)
 		s.settle()
 		s.target = len(batch) + int(s.ready.Load())
@@ -67,14 +68,15 @@ func (s *Sequencer) gather() []*pending {
 func (s *Sequencer) spin() {
 	target := int64(min(s.target, s.cfg.MaxBatch))
 	if s.cfg.Gather <= 0 || s.ready.Load() >= target {
+		s.counters.gather.add(0)
 		return
 	}
-	for start := time.Now(); time.Since(start) < s.cfg.Gather; {
+	start, waited := time.Now(), time.Duration(0)
+	for waited < s.cfg.Gather && s.ready.Load() < target {
 		runtime.Gosched()
-		if s.ready.Load() >= target {
-			return
-		}
+		waited = time.Since(start)
 	}
+	s.counters.gather.add(int64(waited))
 }
 
 // take moves ready requests into the batch. Those that are known to be stale, and those whose callers have gone, are
@@ -142,14 +144,18 @@ func (s *Sequencer) commit(batch []*pending) {
 			s.pause(attempt)
 			continue
 		}
+		start := time.Now()
 		head, verdicts, err := s.send(batch)
+		s.counters.statement.add(int64(time.Since(start)))
 		if err == nil {
 			err = s.conclude(batch, head, verdicts)
 		}
 		if err == nil {
 			return
 		}
-		switch judge(err) {
+		kind := judge(err)
+		s.counters.failures[kind].Add(1)
+		switch kind {
 		case failedRefused:
 			s.bisect(batch, err)
 			return
@@ -363,6 +369,7 @@ func (s *Sequencer) reconnect() bool {
 	s.adopt(l)
 	s.lost = backend{}
 	s.signal.Poke() // what the lost link wrote without an answer nobody has announced here
+	s.counters.reconnects.Add(1)
 	if f := s.cfg.OnReconnect; f != nil {
 		f()
 	}

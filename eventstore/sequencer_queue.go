@@ -23,6 +23,9 @@ type pending struct {
 	client    *clientQueue
 	unknown   bool // it was sent, and whether it was committed isn't known
 
+	sent  time.Time // when it was taken into a batch
+	batch int       // how many requests that batch has
+
 	outcome AppendOutcome
 	err     error
 	done    chan struct{} // capacity 1: a value when outcome and err are set
@@ -49,6 +52,7 @@ func (p *pending) reset() {
 	p.holds = p.holds[:0]
 	p.older, p.newer = nil, nil
 	p.state, p.blockers, p.sharedKey, p.client, p.unknown = stateQueued, 0, false, nil, false
+	p.sent, p.batch = time.Time{}, 0
 	p.outcome, p.err = AppendOutcome{}, nil
 }
 

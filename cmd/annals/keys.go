@@ -204,7 +204,7 @@ func (c *cli) withKeys(cmd *cobra.Command, work func(ctx context.Context, keys *
 			return err
 		}
 		return work(ctx, apikeys.NewManager(owner, func(ctx context.Context, command operations.APIKeyCommand) error {
-			_, err := n.store.Runner.Run(ctx, systemCommand(operatorName()), func(ctx context.Context, u *domain.UnitOfWork) error {
+			_, err := n.commands.Run(ctx, systemCommand(operatorName()), func(ctx context.Context, u *domain.UnitOfWork) error {
 				return operations.ChangeAPIKey(ctx, u, command)
 			})
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,8 @@ const (
 // node is one running Annals: the event store, the subscribers and the REST handler over one database.
 type node struct {
 	store     *eventstore.Store
+	commands  *measuredCommands // the runner, timed
+	ownerDB   *sql.DB
 	group     *projections.Group
 	notifier  notifier
 	keys      *apikeys.Directory // nil: on a server that a command runs for itself alone
@@ -58,7 +61,7 @@ type node struct {
 	dsn       string
 	logger    *slog.Logger
 
-	pools       []*sqlx.DB
+	pools       []namedPool
 	stopAnswers context.CancelFunc // ends answers that would go on for long
 	stopWork    context.CancelFunc // ends rebuilds, housekeeping and notifications
 	work        sync.WaitGroup     // housekeeping and notifications
@@ -79,6 +82,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	if err != nil {
 		return n, err
 	}
+	n.ownerDB = owner.DB
 	if err := n.migrate(ctx, owner); err != nil {
 		return n, err
 	}
@@ -102,7 +106,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.work.Go(func() { n.integrity.signer.Run(workCtx) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
-	n.metrics.MustRegister(collector{n})
+	n.metrics.MustRegister(collector{n}, n.commands.duration)
 	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
 		if err := n.recordRebuild(ctx, r, actor); err != nil {
 			n.logger.Error("a rebuild went live but isn't on record", "projection", r.Name, "error", err)
@@ -126,6 +130,7 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	if err != nil {
 		return err
 	}
+	n.commands = newMeasuredCommands(n.store.Runner)
 	if err := n.newNotifier(ctx, &cfg.notifications); err != nil {
 		return err
 	}
@@ -133,20 +138,28 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	return n.newGroup(cfg)
 }
 
+// namedPool is a pool that metrics tell of.
+type namedPool struct {
+	name string
+	*sqlx.DB
+}
+
 func (n *node) pool(role eventstore.Role, size int, name string) (*sqlx.DB, error) {
-	return n.keep(eventstore.OpenDB(n.dsn, role, size, "annals "+name))
+	db, err := eventstore.OpenDB(n.dsn, role, size, "annals "+name)
+	return n.keep(name, db, err)
 }
 
 // preparedPool is a pool for few statements that are run often.
 func (n *node) preparedPool(size int, name string) (*sqlx.DB, error) {
-	return n.keep(eventstore.OpenPreparedDB(n.dsn, eventstore.RoleApp, size, "annals "+name))
+	db, err := eventstore.OpenPreparedDB(n.dsn, eventstore.RoleApp, size, "annals "+name)
+	return n.keep(name, db, err)
 }
 
-func (n *node) keep(db *sqlx.DB, err error) (*sqlx.DB, error) {
+func (n *node) keep(name string, db *sqlx.DB, err error) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.pools = append(n.pools, db)
+	n.pools = append(n.pools, namedPool{name, db})
 	return db, nil
 }
 
@@ -213,7 +226,7 @@ func (n *node) checkIncarnation(ctx context.Context) error {
 	}
 	followers = append(followers, eventstore.Progress{Name: "the sealed Merkle tree", Position: sealed})
 	return n.store.CheckIncarnation(ctx, followers, func(ctx context.Context, c eventstore.IncarnationChange) error {
-		_, err := n.store.Runner.Run(ctx, systemCommand("annals"), func(ctx context.Context, u *domain.UnitOfWork) error {
+		_, err := n.commands.Run(ctx, systemCommand("annals"), func(ctx context.Context, u *domain.UnitOfWork) error {
 			return operations.RecordIncarnation(ctx, u, operations.NoteIncarnation{
 				Before: operations.Incarnation(c.Before), Now: operations.Incarnation(c.Now), Head: c.Head,
 			})
@@ -241,7 +254,7 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		EventTypes:    n.registry.EventTypes(),
 		Registry:      n.registry,
 		Subscribers:   n.group.Readers(),
-		Authenticator: authenticator, Commands: n.store.Runner, States: n.store.States, Events: n.store.Reader,
+		Authenticator: authenticator, Commands: n.commands, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(tenants),
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,

@@ -137,7 +137,7 @@ func (n *node) recordRebuild(ctx context.Context, r replay.Result, actor string)
 	command := operations.NoteRebuilt{
 		Subject: operations.Subject{Name: r.Name, Version: int64(r.Version)}, Position: r.Position,
 	}
-	_, err := n.store.Runner.Run(ctx, systemCommand(actor), func(ctx context.Context, u *domain.UnitOfWork) error {
+	_, err := n.commands.Run(ctx, systemCommand(actor), func(ctx context.Context, u *domain.UnitOfWork) error {
 		return operations.Operate(ctx, u, command)
 	})
 	if err != nil {

@@ -60,15 +60,15 @@ func projectors() []projections.Projector { return append(readModels(), sealer.N
 
 // policies lists the policies that events drive.
 func (n *node) policies(cfg *serveConfig) ([]projections.PolicyHandler, error) {
-	qualityHolds, err := policies.NewQualityHolds(n.store.Runner, cfg.qualityHoldLimit, n.logger)
+	qualityHolds, err := policies.NewQualityHolds(n.commands, cfg.qualityHoldLimit, n.logger)
 	if err != nil {
 		return nil, err
 	}
 	return []projections.PolicyHandler{
-		policies.NewCloseOnShip(n.store.Runner, n.logger),
+		policies.NewCloseOnShip(n.commands, n.logger),
 		policies.NewKPIWatch(policies.KPIWatchConfig{
 			Figures: kpis.NewQueries(n.store.Tenants), Thresholds: kpithresholds.NewQueries(n.store.Tenants),
-			Commands: n.store.Runner, WaitFor: n.group.WaitFor, Logger: n.logger,
+			Commands: n.commands, WaitFor: n.group.WaitFor, Logger: n.logger,
 		}),
 		qualityHolds,
 		n.notifications(),
@@ -79,7 +79,7 @@ func (n *node) policies(cfg *serveConfig) ([]projections.PolicyHandler, error) {
 func (n *node) timers(cfg *serveConfig) []projections.Timer {
 	return []projections.Timer{
 		policies.NewCartExpiry(policies.CartExpiryConfig{
-			Carts: carts.NewQueries(n.store.Tenants), Commands: n.store.Runner, Head: n.store.Reader.Head,
+			Carts: carts.NewQueries(n.store.Tenants), Commands: n.commands, Head: n.store.Reader.Head,
 			WaitFor: n.group.WaitFor, Lifetime: cfg.cartLifetime, Every: cfg.cartSweep, Logger: n.logger,
 		}),
 	}
@@ -87,7 +87,7 @@ func (n *node) timers(cfg *serveConfig) []projections.Timer {
 
 // systemCommand is a command of the system itself, under its reserved client.
 func systemCommand(actor string) eventstore.Command {
-	return eventstore.Command{Client: eventstore.SystemClient, Actor: actor}
+	return eventstore.Command{Name: "operation", Client: eventstore.SystemClient, Actor: actor}
 }
 
 // auditOperation records what an operator does with a subscriber, before it takes effect.
@@ -106,7 +106,7 @@ func (n *node) auditOperation(ctx context.Context, op projections.Operation) err
 	default:
 		return fmt.Errorf("an operation %q on %s can't be recorded", op.Action, op.Name)
 	}
-	_, err := n.store.Runner.Run(ctx, systemCommand(op.Actor), func(ctx context.Context, u *domain.UnitOfWork) error {
+	_, err := n.commands.Run(ctx, systemCommand(op.Actor), func(ctx context.Context, u *domain.UnitOfWork) error {
 		return operations.Operate(ctx, u, command)
 	})
 	return err

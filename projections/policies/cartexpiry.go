@@ -133,7 +133,7 @@ func (t *CartExpiry) expire(ctx context.Context, c carts.Idle) (position int64, 
 	const scope = "policy:cart_expiry"
 	key := fmt.Sprintf("%s:%d", c.ID, c.Version)
 	result, err := t.Commands.Run(ctx, eventstore.Command{
-		Client: c.ClientID, Actor: scope, RequestID: scope + ":" + key,
+		Name: scope, Client: c.ClientID, Actor: scope, RequestID: scope + ":" + key,
 		Key: &eventstore.CommandKey{Scope: scope, Key: key, Fingerprint: []byte("expire")},
 	}, func(ctx context.Context, u *domain.UnitOfWork) error {
 		err := commerce.ExpireCart(ctx, u, commerce.ExpireCartCommand{CartID: c.ID, Lifetime: t.Lifetime})

@@ -61,6 +61,7 @@ func (i issuer) onceIfChanging(ctx context.Context, cause projections.Event, key
 func (i issuer) command(cause projections.Event, key string, keyed bool) eventstore.Command {
 	scope := "policy:" + i.policy
 	cmd := eventstore.Command{
+		Name:   scope,
 		Client: cause.ClientID, Actor: scope, RequestID: scope + ":" + key,
 		CorrelationID: cause.CorrelationID, CausationID: cause.EventID.String(),
 	}

@@ -79,6 +79,7 @@ func (s *server) execute(w http.ResponseWriter, r *request, c command) error {
 	s.recent.note(r.who.Client, result.Position)
 	if !s.awaitSynchronous(r.Context(), result.Position) {
 		h.Set(headerSynchronous, "pending")
+		s.metrics.pending.Inc()
 	}
 	return s.answerCommand(w, r, c, result)
 }
@@ -86,6 +87,7 @@ func (s *server) execute(w http.ResponseWriter, r *request, c command) error {
 // command gives the envelope of the request's command.
 func (r *request) command() eventstore.Command {
 	cmd := eventstore.Command{
+		Name:   r.endpoint.name,
 		Client: r.who.Client, Actor: r.who.Actor, RequestID: r.id, Metadata: r.trace.metadata(), Match: r.match,
 	}
 	if r.key != "" {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,6 +14,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	pending  prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -26,14 +28,15 @@ func newMetrics() *metrics {
 			Help:    "Time from a request's header to the end of its answer, by route template and method.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"route", "method"}),
+		pending: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "annals_command_synchronous_pending_total",
+			Help: "Commands answered before the synchronous subscribers had applied them.",
+		}),
 	}
 }
 
 func (m *metrics) register(registry *prometheus.Registry) error {
-	if err := registry.Register(m.requests); err != nil {
-		return err
-	}
-	return registry.Register(m.duration)
+	return errors.Join(registry.Register(m.requests), registry.Register(m.duration), registry.Register(m.pending))
 }
 
 func (m *metrics) observe(w *response, r *http.Request, took time.Duration) {

@@ -119,6 +119,11 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 			Name: "annals_notification_attempts_total", Help: "Attempts to deliver an event, by receiver and outcome.",
 		}, []string{"receiver", "outcome"}),
 	}
+	for _, kind := range []string{"webhook", "mail"} { // counted from 0 on, so that a first one is seen as a rise
+		for _, outcome := range []string{"delivered", "failed", "dead"} {
+			s.outcomes.WithLabelValues(kind, outcome)
+		}
+	}
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(s.outcomes); err != nil {
 			return nil, err
