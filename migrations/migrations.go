@@ -34,8 +34,12 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 }
 
 // Up applies what is missing, under a lock: of several processes that start together one migrates and the others wait.
-// It gives the names of the migrations it applied.
+// It gives the names of the migrations it applied. It fails with *IncompatibleError on a database that needs a newer
+// program; migrations that this program doesn't know, but which let it go on, are left alone.
 func Up(ctx context.Context, db *sql.DB) (applied []string, err error) {
+	if err := CheckCompatible(ctx, db); err != nil {
+		return nil, err
+	}
 	p, err := provider(db)
 	if err != nil {
 		return nil, err

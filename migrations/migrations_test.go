@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -39,3 +40,28 @@ func TestUpDoesNotDependOnTheSearchPath(t *testing.T) {
 		}
 	}
 }
+
+// A program never asks for more than it is, and refuses a database that does.
+func TestGeneration(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	if err := migrations.CheckCompatible(ctx, pgtest.NewEmpty(t).DB.DB); err != nil {
+		t.Errorf("an empty database: %v", err)
+	}
+	db := pgtest.New(t)
+	if err := migrations.CheckCompatible(ctx, db.DB.DB); err != nil {
+		t.Errorf("after its own migrations: %v", err)
+	}
+	db.MustExec(`UPDATE annals.compatibility SET min_binary = $1`, migrations.Generation+1)
+	var behind *migrations.IncompatibleError
+	for name, err := range map[string]error{
+		"the check": migrations.CheckCompatible(ctx, db.DB.DB),
+		"Up":        second(migrations.Up(ctx, db.DB.DB)),
+	} {
+		if !errors.As(err, &behind) || behind.Binary != migrations.Generation || behind.Needed != migrations.Generation+1 {
+			t.Errorf("%s of a database for newer programs: %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

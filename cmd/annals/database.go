@@ -166,8 +166,11 @@ func quietLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// requireMigrated refuses a database that lacks migrations of this program.
+// requireMigrated refuses a database that lacks migrations of this program, or needs a newer one.
 func requireMigrated(ctx context.Context, db *sql.DB) error {
+	if err := migrations.CheckCompatible(ctx, db); err != nil {
+		return err
+	}
 	all, err := migrations.Status(ctx, db)
 	if err != nil {
 		return err

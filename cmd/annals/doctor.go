@@ -163,6 +163,9 @@ func (x *examination) migrations(ctx context.Context) bool {
 		}
 	}
 	x.add("migrations", applied == len(all), "%d of %d applied", applied, len(all))
+	if err := migrations.CheckCompatible(ctx, x.db); err != nil {
+		x.add("program", false, "%v", err)
+	}
 	return applied == len(all)
 }
 

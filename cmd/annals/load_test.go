@@ -18,6 +18,7 @@ type load struct {
 	stop     chan struct{}
 	workers  sync.WaitGroup
 	products []string
+	patient  bool // its client repeats by itself: the load doesn't, and takes no error
 
 	mu       sync.Mutex
 	callers  []*caller
@@ -120,7 +121,10 @@ func (l *load) command(worker int, key, method, path, body string) (result, bool
 			l.results[key] = done
 			l.acked.Broadcast()
 			return done, true
-		case err == nil && r.status != http.StatusServiceUnavailable && r.slug() != "concurrent-modification":
+		case err != nil && l.patient:
+			l.t.Errorf("%s %s: %v", method, path, err)
+			return result{}, false
+		case err == nil && (l.patient || r.status != http.StatusServiceUnavailable && r.slug() != "concurrent-modification"):
 			l.t.Errorf("%s: status %d: %s", r.request, r.status, r.body)
 			return result{}, false
 		}

@@ -66,6 +66,7 @@ type node struct {
 	stopWork    context.CancelFunc // ends rebuilds, housekeeping and notifications
 	work        sync.WaitGroup     // housekeeping and notifications
 	groupDone   chan error         // receives what group.Run returned
+	outdated    chan error         // receives why this program is too old for the database, once it is
 }
 
 // startNode migrates the database and starts everything but the listener. close ends what it started, also after an
@@ -104,6 +105,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.work.Go(func() { n.housekeeping(workCtx, cfg.keyRetention) })
 	n.work.Go(func() { n.notifier.sender.Run(workCtx) })
 	n.work.Go(func() { n.integrity.signer.Run(workCtx) })
+	n.work.Go(func() { n.watchCompatibility(workCtx, owner.DB) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
 	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
 	n.metrics.MustRegister(collector{n}, n.commands.duration)
@@ -116,7 +118,8 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 }
 
 func newNode(dsn string, logger *slog.Logger) *node {
-	return &node{dsn: dsn, logger: logger, metrics: prometheus.NewRegistry(), groupDone: make(chan error, 1)}
+	return &node{dsn: dsn, logger: logger, metrics: prometheus.NewRegistry(), groupDone: make(chan error, 1),
+		outdated: make(chan error, 1)}
 }
 
 // open opens the event store and makes the subscribers, which don't run yet.
@@ -167,6 +170,9 @@ func (n *node) keep(name string, db *sqlx.DB, err error) (*sqlx.DB, error) {
 func (n *node) migrate(ctx context.Context, owner *sqlx.DB) error {
 	if err := owner.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
+	}
+	if err := requireRoles(ctx, owner.DB); err != nil {
+		return err
 	}
 	applied, err := migrations.Up(ctx, owner.DB)
 	if err != nil {
@@ -266,10 +272,31 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 	return err
 }
 
-// close stops what startNode started, in the order that loses nothing: what takes work before what does it.
+// close stops what startNode started, within a bound: a database that is silent must not keep the program from ending. What
+// wasn't committed by then is rolled back by the database.
 func (n *node) close(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- n.closeInOrder(ctx) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeGrace):
+		return fmt.Errorf("the database didn't let everything finish within %s", timeout+closeGrace)
+	}
+}
+
+// closeGrace is how long close waits once everything has been told that its time is over.
+const closeGrace = 2 * time.Second
+
+// closeInOrder stops everything in the order that loses nothing: what takes work before what does it.
+func (n *node) closeInOrder(ctx context.Context) error {
 	var errs []error
 	if n.stopAnswers != nil {
 		n.stopAnswers()

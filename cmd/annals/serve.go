@@ -100,6 +100,8 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 		select {
 		case err := <-n.groupDone:
 			cancel(fmt.Errorf("the projections stopped: %w", err))
+		case err := <-n.outdated:
+			cancel(err)
 		case <-ctx.Done():
 		}
 	}()

@@ -95,3 +95,19 @@ func awaitBlockedAppend(t *testing.T, db *pgtest.DB) {
 		}
 	}
 }
+
+// A server whose database doesn't answer any more ends all the same, and says so.
+func TestStopWhileTheDatabaseIsSilent(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, pgtest.New(t).DSN)
+	server := serveChild(t, "--database-url", p.dsn(), "--shutdown-timeout", "1s")
+	server.caller(shop).product("p", 0)
+	p.stall()
+	answered := make(chan *reply, 1)
+	go func() { answered <- server.caller(shop).sendIfThere("POST", "/v1/carts") }()
+	server.signal(syscall.SIGTERM)
+	server.exits(exitFailed).says("the database didn't let everything finish")
+	if r := <-answered; r != nil && r.status < 500 {
+		t.Errorf("a command that the database didn't answer: status %d", r.status)
+	}
+}
