@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"annals/projections"
+	"annals/transport/access"
 )
 
 // housekeepingInterval is how often a node removes what has served its time.
@@ -29,10 +30,10 @@ func (n *node) housekeeping(ctx context.Context, retention time.Duration) {
 	}
 }
 
-// removeOldKeys removes the keys of requests by age, and those of policies that have caught up: as long as a policy may
+// removeOldKeys removes the keys of requests, and of reads that were recorded, by age, and those of policies that have caught up: as long as a policy may
 // see an event again, the key keeps it from acting on it twice.
 func (n *node) removeOldKeys(ctx context.Context, before time.Time) error {
-	scopes := []string{"http"}
+	scopes := []string{"http", access.Scope}
 	states, err := n.group.Status(ctx)
 	if err != nil {
 		return err

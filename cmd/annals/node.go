@@ -34,6 +34,7 @@ import (
 	"annals/projections/replay"
 	"annals/projections/webhooks"
 	"annals/projections/workorders"
+	"annals/transport/access"
 	"annals/transport/rest"
 )
 
@@ -53,6 +54,7 @@ type node struct {
 	notifier  notifier
 	keys      *apikeys.Directory // nil: on a server that a command runs for itself alone
 	integrity integrityNode
+	reads     *access.Recorder
 	rebuilds  *replay.Manager
 	handler   http.Handler
 	readiness *readiness
@@ -99,6 +101,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	if err := n.ensureKeys(ctx); err != nil {
 		return n, err
 	}
+	n.reads = access.New(access.Config{Commands: n.store.Runner, Interval: cfg.readInterval, Logger: logger})
 	n.runGroup(ctx)
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopWork = stopWork
@@ -263,6 +266,7 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		Authenticator: authenticator, Commands: n.commands, States: n.store.States, Events: n.store.Reader,
 		Growth:      n.store.Sequencer.Signal(),
 		AuditLog:    auditlog.NewQueries(tenants),
+		Access:      n.reads,
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
 		Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
 		MaxCommands: cfg.limits.commands, MaxQueries: cfg.limits.queries,
@@ -307,6 +311,9 @@ func (n *node) closeInOrder(ctx context.Context) error {
 	n.work.Wait()
 	if n.rebuilds != nil {
 		n.rebuilds.Wait()
+	}
+	if n.reads != nil {
+		errs = append(errs, n.reads.Close(ctx))
 	}
 	if n.group != nil {
 		errs = append(errs, n.group.Close())

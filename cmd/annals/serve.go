@@ -129,7 +129,7 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 	cfg := &serveConfig{
 		own:  own,
 		addr: "127.0.0.1:0", cartLifetime: 24 * time.Hour, cartSweep: time.Hour, syncWait: time.Second,
-		shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
+		readInterval: defaultReadInterval, shutdownTimeout: stopTimeout, readyLag: 1 << 40, keyRetention: 2 * minIdempotencyRetention,
 	}
 	logger := quietLogger(c.stderr)
 	if cfg.secrets, err = c.signingEnvironment().secrets(c.db.passphraseDir()); err != nil {

@@ -21,6 +21,7 @@ type serveConfig struct {
 	syncWait        time.Duration
 	shutdownTimeout time.Duration
 	keyRetention    time.Duration
+	readInterval    time.Duration
 	readyLag        int64
 	// qualityHoldLimit is the yield of a final inspection, in percent, below which a quality hold is opened; 0: never.
 	qualityHoldLimit decimal.Decimal
@@ -35,12 +36,20 @@ type serveConfig struct {
 	printConfig      bool
 }
 
+// How long reads of the log are collected before they are recorded. A crash takes what is collected.
+const (
+	defaultReadInterval = 5 * time.Second
+	maxReadInterval     = 5 * time.Minute
+)
+
 func (s *serveConfig) register(flags *pflag.FlagSet) {
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
 	flags.DurationVar(&s.cartLifetime, "cart-lifetime", 24*time.Hour, "`time` after which an idle cart expires")
 	flags.DurationVar(&s.cartSweep, "cart-sweep-interval", 30*time.Second, "`time` between looks for idle carts")
 	flags.DurationVar(&s.syncWait, "synchronous-wait", time.Second, "longest `time` an answer waits for the audit log")
 	flags.DurationVar(&s.keyRetention, "idempotency-retention", 48*time.Hour, "`time` for which idempotency keys are kept, at least 24h")
+	flags.DurationVar(&s.readInterval, "audit-read-interval", defaultReadInterval,
+		"longest `time` until reads of the log are on record; 0: before they are answered")
 	flags.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 15*time.Second, "longest `time` to finish what is under way")
 	flags.Int64Var(&s.readyLag, "ready-lag", 100_000, "`events` that a projection may be behind while the server says it is ready")
 	flags.TextVar(&s.qualityHoldLimit, "quality-hold-limit", decimal.Zero,
@@ -66,6 +75,8 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return misuse(cmd, "--ready-lag must not be negative")
 	case s.keyRetention < minIdempotencyRetention:
 		return misuse(cmd, "--idempotency-retention must be at least %s", minIdempotencyRetention)
+	case s.readInterval < 0 || s.readInterval > maxReadInterval:
+		return misuse(cmd, "--audit-read-interval must be 0 to %s", maxReadInterval)
 	case s.syncWait < 0 || s.shutdownTimeout <= 0:
 		return misuse(cmd, "--synchronous-wait must not be negative, and --shutdown-timeout must be above zero")
 	}

@@ -1,9 +1,11 @@
 // Package operations records what happens to the system itself: changes of the server the log lives on, what operators
-// do with projections, API keys, and the keys that sign the log's checkpoints. Its streams belong to the reserved client
-// of the system's own events.
+// do with projections, API keys, the keys that sign the log's checkpoints, and who reads the log. Its streams belong to
+// the reserved client of the system's own events.
 package operations
 
 import (
+	"time"
+
 	"annals/domain"
 )
 
@@ -21,6 +23,11 @@ func APIKeyID(keyID string) domain.ID { return domain.NameID(namespace, "api_key
 
 // SigningKeyID is the id of the stream of the keys that sign the log's checkpoints.
 func SigningKeyID() domain.ID { return domain.NameID(namespace, "signing_key") }
+
+// AuditDayID is the id of the stream of what one actor read of one client on one day (UTC).
+func AuditDayID(client, actor string, day time.Time) domain.ID {
+	return domain.NameID(namespace, "audit/"+client+"/"+day.UTC().Format(time.DateOnly)+"/"+actor)
+}
 
 // Definitions registers every aggregate and event of the context.
 func Definitions() []domain.Definition {
@@ -40,6 +47,11 @@ func Definitions() []domain.Definition {
 		}},
 		{Aggregate: SigningKey, Events: []domain.EventDefinition{
 			domain.DefineEvent[SigningKeyCreated](), domain.DefineEvent[SigningKeyRotated](),
+		}},
+		{Aggregate: Audit, Events: []domain.EventDefinition{
+			domain.DefineEvent[LogRead](),
+			domain.DefineEvent[ExportStarted](),
+			domain.DefineEvent[Exported](),
 		}},
 	}
 }

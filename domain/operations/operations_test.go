@@ -2,6 +2,7 @@ package operations_test
 
 import (
 	"testing"
+	"time"
 
 	"annals/domain"
 	"annals/domain/domaintest"
@@ -96,7 +97,16 @@ func TestStreamsAreTheirOwn(t *testing.T) {
 	if operations.ProjectionID("a") == operations.ProjectionID("b") || operations.ProjectionID("log") == operations.LogID() {
 		t.Error("two streams have one id")
 	}
+	day := time.Date(2026, 1, 5, 23, 59, 0, 0, time.FixedZone("", -3600))
+	if operations.AuditDayID("acme", "a", day) == operations.AuditDayID("acme", "b", day) ||
+		operations.AuditDayID("acme", "a", day) == operations.AuditDayID("*", "a", day) ||
+		operations.AuditDayID("acme", "a", day) == operations.AuditDayID("acme", "a", day.Add(-time.Hour)) {
+		t.Error("two streams of reads have one id")
+	}
 	// The ids are part of every database for ever.
+	if got := operations.AuditDayID("acme", "cli:root", day).String(); got != "ed7b3f8c-c51a-5a81-ac32-5bbc938a8939" {
+		t.Errorf("a reader's stream is %s", got)
+	}
 	if got := operations.LogID().String(); got != "a9870560-5105-52cc-87e9-48dc89b802e8" {
 		t.Errorf("the log's stream is %s", got)
 	}
@@ -119,6 +129,9 @@ func goldens(aggregate string) []domaintest.Golden {
 	}
 	if aggregate == "api_key" {
 		return domaintest.Today(created, rotated, operations.APIKeyRevoked{KeyID: "k7f3m2q9x4bc", Reason: "left the company"})
+	}
+	if aggregate == "audit" {
+		return domaintest.Today(read("/v1/events/7"), started, ended)
 	}
 	return domaintest.Today(
 		operations.Paused{Name: "product_list", Version: 2},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"annals/domain"
+	"annals/domain/operations"
 	"annals/projections"
 	"annals/projections/auditlog"
 )
@@ -54,7 +55,7 @@ var auditMedia = []string{mediaJSON, mediaCSV, mediaNDJSON}
 
 func (s *server) auditEndpoints() []*endpoint {
 	get := func(path, name string, produces []string, prepare prepare) *endpoint {
-		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, produces: produces, prepare: prepare}
+		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, recorded: true, produces: produces, prepare: prepare}
 	}
 	return []*endpoint{
 		get("/v1/audit-log", "listAuditLog", auditMedia, s.listAuditLog),
@@ -82,9 +83,22 @@ func (s *server) listAuditLog(r *request) (answer, error) {
 		}
 		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditViewOf,
 			func(ctx context.Context, after int64) (projections.List[auditlog.Entry], error) {
-				return s.config.AuditLog.List(ctx, r.who.Client, filter, after, limit)
+				page, err := s.config.AuditLog.List(ctx, r.who.Client, filter, after, limit)
+				if err == nil && page.Position >= r.minPosition { // else there is another answer
+					err = s.recordEntries(r, page.Items)
+				}
+				return page, err
 			})
 	}, nil
+}
+
+// recordEntries records that rows of the audit log were read, before they are shown.
+func (s *server) recordEntries(r *request, rows []auditlog.Entry) error {
+	var found operations.Delivered
+	for _, row := range rows {
+		found.Add(1, row.Position, row.Position)
+	}
+	return s.recordRows(r, found)
 }
 
 // exportAuditLog writes every entry that matches, as it was when the export began.
@@ -104,12 +118,17 @@ func (s *server) exportAuditLog(
 	if err != nil {
 		return err
 	}
+	exported, err := s.startExport(r, after, &upTo)
+	if err != nil {
+		return err
+	}
+	defer exported.done()
 	media, write := mediaNDJSON, func(l *lines, v auditView) error { return l.write(v) }
 	if r.media == mediaCSV {
 		media, write = mediaCSV+"; charset=utf-8; header=present", writeAuditRecord
 		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="annals-audit-log-%d.csv"`, upTo))
 	}
-	out := s.startLines(w, r, media)
+	out := s.startLines(w, r, media, exported)
 	if r.media == mediaCSV {
 		out.record(auditColumns...)
 	}
@@ -122,6 +141,7 @@ func (s *server) exportAuditLog(
 			if limit--; limit < 0 {
 				return errEnough
 			}
+			exported.row(e.Position)
 			return write(out, auditViewOf(e))
 		})
 	}

@@ -20,6 +20,7 @@ type endpoint struct {
 	name     string // operationId in the OpenAPI document
 	may      Roles
 	tenancy  tenancy
+	recorded bool // who reads it is put on record
 	body     bodyRule
 	produces []string // media types, the preferred one first; none: the endpoint negotiates by itself
 	prepare  prepare
@@ -59,6 +60,7 @@ type request struct {
 	match       *domain.Precondition // of a command
 	key         string               // of a command; "" without
 	trace       trace
+	reason      *string        // for reading the log; nil: none is given
 	body        jsonbody.Value // the object of a command; without members when there was none
 }
 
@@ -125,6 +127,11 @@ func (r *request) read(w http.ResponseWriter) (err error) {
 	r.credentials.Host = r.Host
 	if r.prefer, err = parsePrefer(r.Header[headerPrefer]); err != nil {
 		return err
+	}
+	if r.endpoint.recorded {
+		if r.reason, err = reason(r.Header); err != nil {
+			return err
+		}
 	}
 	if !r.endpoint.commands() {
 		r.minPosition, err = minPosition(r.Header)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"annals/domain"
+	"annals/domain/operations"
 	"annals/eventstore"
 )
 
@@ -40,10 +41,10 @@ var eventMedia = []string{mediaJSON, mediaNDJSON, mediaSSE, mediaCloudEvents}
 
 func (s *server) eventEndpoints() []*endpoint {
 	get := func(path, name string, produces []string, prepare prepare) *endpoint {
-		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, produces: produces, prepare: prepare}
+		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, recorded: true, produces: produces, prepare: prepare}
 	}
 	types := get("/v1/event-types", "listEventTypes", []string{mediaJSON}, s.listEventTypes)
-	types.may = mayQuery
+	types.may, types.recorded = mayQuery, false
 	return []*endpoint{
 		types,
 		get("/v1/events", "listEvents", eventMedia, s.listEvents),
@@ -79,9 +80,12 @@ func (s *server) listEvents(r *request) (answer, error) {
 		case mediaNDJSON:
 			return s.streamEvents(w, r, filter, after, limit)
 		case mediaSSE:
-			return s.tail(w, r, s.logTail(filter, after), limit)
+			return s.tail(w, r, after, s.logTail(filter, after), limit)
 		}
 		page, err := s.config.Events.Page(r.Context(), filter, after, limit)
+		if err == nil {
+			err = s.recordRead(r, page.Events...)
+		}
 		if err != nil {
 			return err
 		}
@@ -149,6 +153,9 @@ func (s *server) getEvent(r *request) (answer, error) {
 			return err
 		}
 		event, err := s.config.Events.Event(r.Context(), r.who.Client, position)
+		if err == nil {
+			err = s.recordRead(r, event)
+		}
 		if err != nil {
 			return err
 		}
@@ -195,9 +202,12 @@ func (s *server) getStream(r *request) (answer, error) {
 		case r.media == mediaNDJSON:
 			return s.streamVersions(w, r, stream, after, limit)
 		case r.media == mediaSSE && resumes:
-			return s.tail(w, r, s.resumedTail(stream, seen), limit)
+			return s.tail(w, r, seen, s.resumedTail(stream, seen), limit)
 		case r.media == mediaSSE:
-			return s.tail(w, r, s.streamTail(stream, after, 0), limit)
+			return s.tail(w, r, after, s.streamTail(stream, after, 0), limit)
+		}
+		if err := s.recordRead(r, page.Events...); err != nil {
+			return err
 		}
 		shown := list[eventView]{}
 		if page.More {
@@ -233,6 +243,11 @@ func (s *server) getState(r *request) (answer, error) {
 		}
 		state, err := s.stateAt(r, id, version, byVersion, at)
 		if err != nil {
+			return err
+		}
+		read := operations.Delivered{}
+		read.Add(1, state.Position, state.Position)
+		if err := s.recordRows(r, read); err != nil {
 			return err
 		}
 		asked := time.Now()

@@ -29,6 +29,7 @@ import (
 	"annals/projections"
 	policy "annals/projections/policies/notifications"
 	"annals/projections/replay"
+	"annals/transport/access"
 	"annals/transport/rest"
 )
 
@@ -40,6 +41,7 @@ type bench struct {
 	group    *projections.Group
 	db       *pgtest.DB
 	registry *domain.Registry
+	reads    *access.Recorder
 	log      *logBuffer
 	logger   *slog.Logger
 	config   rest.Config
@@ -127,6 +129,9 @@ func newServerWith(
 		Projections: b.group, Rebuilds: rebuilds, Applied: b.group, Readiness: ready{},
 		Metrics: prometheus.NewRegistry(), Log: logger, SynchronousWait: 20 * time.Second,
 	}
+	b.reads = access.New(access.Config{Commands: b.store.Runner, Interval: time.Hour, Logger: logger})
+	t.Cleanup(func() { check(t, b.reads.Close(context.Background())) })
+	b.config.Access = b.reads
 	b.config.Registry, b.config.Subscribers = registry, b.group.Readers()
 	queries(&b.config, b.store.Tenants)
 	b.config.Secrets, b.config.EventTypes = policy.NewQueue(b.store.Commands), registry.EventTypes()

@@ -1,6 +1,11 @@
 package rest
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+
+	"annals/eventstore"
+)
 
 // lineageView is what caused an event and what it caused.
 type lineageView struct {
@@ -22,6 +27,9 @@ func (s *server) getLineage(r *request) (answer, error) {
 			return err
 		}
 		l, err := s.config.Events.Lineage(r.Context(), r.who.Client, position)
+		if err == nil {
+			err = s.recordRead(r, slices.Concat(l.Causes, []eventstore.Envelope{l.Event}, l.Effects)...)
+		}
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,13 @@ func (s *server) streamEvents(w http.ResponseWriter, r *request, f eventstore.Ev
 	if err != nil {
 		return err
 	}
+	exported, err := s.startExport(r, after, &head)
+	if err != nil {
+		return err
+	}
+	defer exported.done()
 	w.Header().Set(headerPosition, strconv.FormatInt(head, 10))
-	lines := s.startLines(w, r, mediaNDJSON)
+	lines := s.startLines(w, r, mediaNDJSON, exported)
 	if head <= after || r.Method == http.MethodHead {
 		return lines.finish()
 	}
@@ -32,6 +37,7 @@ func (s *server) streamEvents(w http.ResponseWriter, r *request, f eventstore.Ev
 		if limit--; limit < 0 {
 			return errEnough
 		}
+		exported.row(e.Position)
 		return lines.write(eventViewOf(e))
 	})
 	if err != nil && !errors.Is(err, errEnough) {
@@ -48,7 +54,12 @@ type streamOf struct {
 
 // streamVersions writes the events of one stream, one a line.
 func (s *server) streamVersions(w http.ResponseWriter, r *request, of streamOf, after int64, limit int) error {
-	lines := s.startLines(w, r, mediaNDJSON)
+	exported, err := s.startExport(r, after, nil)
+	if err != nil {
+		return err
+	}
+	defer exported.done()
+	lines := s.startLines(w, r, mediaNDJSON, exported)
 	if r.Method == http.MethodHead {
 		return lines.finish()
 	}
@@ -58,6 +69,7 @@ func (s *server) streamVersions(w http.ResponseWriter, r *request, of streamOf, 
 			return err
 		}
 		for _, e := range page.Events {
+			exported.row(e.Position)
 			if err := lines.write(eventViewOf(e)); err != nil {
 				return err
 			}
@@ -80,6 +92,7 @@ type lines struct {
 	recheck func() error // whether the caller may still have it
 	checked time.Time
 	buffer  bytes.Buffer
+	export  *export
 }
 
 const (
@@ -87,12 +100,12 @@ const (
 	flushWithin = 60 * time.Second // for the caller to take what is flushed
 )
 
-func (s *server) startLines(w http.ResponseWriter, r *request, media string) *lines {
+func (s *server) startLines(w http.ResponseWriter, r *request, media string, e *export) *lines {
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Cache-Control", "no-store")
 	return &lines{
 		w: w, control: http.NewResponseController(w), request: r.Context(), stop: s.stop,
-		recheck: func() error { return s.recheck(r) }, checked: time.Now(),
+		recheck: func() error { return s.recheck(r) }, checked: time.Now(), export: e,
 	}
 }
 
@@ -130,6 +143,9 @@ func (l *lines) flush() error {
 	if gone := l.request.Err(); err != nil && gone != nil {
 		return gone // whoever asked went away, or took nothing for too long
 	}
+	if err == nil {
+		l.export.flushed()
+	}
 	return err
 }
 
@@ -137,7 +153,9 @@ func (l *lines) flush() error {
 func (l *lines) finish() error {
 	if l.buffer.Len() == 0 {
 		l.w.WriteHeader(http.StatusOK)
-		return nil
+	} else if err := l.flush(); err != nil {
+		return err
 	}
-	return l.flush()
+	l.export.complete = true
+	return nil
 }

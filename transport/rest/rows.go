@@ -80,6 +80,9 @@ func (s *server) listRowEvents(r *request) (answer, error) {
 			return err
 		}
 		found, err := trace(r.Context(), r.who.Client, after, limit)
+		if err == nil {
+			err = s.recordRead(r, found.events...)
+		}
 		if err != nil {
 			return err
 		}

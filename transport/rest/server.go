@@ -43,6 +43,7 @@ type Config struct {
 	DeadLetters       DeadLetters
 	EventTypes        []string // every type there is, which webhooks can name
 	AuditLog          AuditLog
+	Access            Access
 	Projections       Projections
 	Rebuilds          Rebuilds
 	Applied           Applied

@@ -151,7 +151,7 @@ func (s *server) resumedTail(of streamOf, seen int64) nextPage {
 
 // tail answers with server-sent events: what is there, then what comes, until the caller goes away, the server drains, or
 // limit events were sent. It reads the next page only when the caller has taken the last one.
-func (s *server) tail(w http.ResponseWriter, r *request, next nextPage, limit int) error {
+func (s *server) tail(w http.ResponseWriter, r *request, after int64, next nextPage, limit int) error {
 	leave, err := s.streams.enter(r.who.Client)
 	if err != nil {
 		return err
@@ -160,7 +160,13 @@ func (s *server) tail(w http.ResponseWriter, r *request, next nextPage, limit in
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
-	err = s.follow(ctx, w, r, next, limit)
+	out := &eventStream{every: or(s.config.Heartbeat, defaultHeartbeat)}
+	defer func() {
+		if out.lines != nil {
+			out.lines.export.done()
+		}
+	}()
+	err = s.follow(ctx, w, r, after, next, limit, out)
 	switch {
 	case err == nil || s.stop.Err() == nil:
 		return err
@@ -171,8 +177,9 @@ func (s *server) tail(w http.ResponseWriter, r *request, next nextPage, limit in
 	}
 }
 
-func (s *server) follow(ctx context.Context, w http.ResponseWriter, r *request, next nextPage, limit int) error {
-	out := &eventStream{every: or(s.config.Heartbeat, defaultHeartbeat)}
+func (s *server) follow(
+	ctx context.Context, w http.ResponseWriter, r *request, after int64, next nextPage, limit int, out *eventStream,
+) error {
 	size := streamPage
 	for limit > 0 {
 		page, err := s.streams.read(ctx, next, min(size, limit))
@@ -184,13 +191,18 @@ func (s *server) follow(ctx context.Context, w http.ResponseWriter, r *request, 
 				w.Header().Set(headerPosition, strconv.FormatInt(page.head, 10))
 			}
 			w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold events back
-			out.lines = s.startLines(w, r, mediaSSE)
+			exported, err := s.startExport(r, after, nil)
+			if err != nil {
+				return err
+			}
+			out.lines = s.startLines(w, r, mediaSSE, exported)
 			if r.Method == http.MethodHead {
 				return out.lines.finish()
 			}
 			out.beat = time.Now().Add(out.every)
 		}
 		for _, e := range page.events {
+			out.lines.export.row(e.Position)
 			if err := out.event(e); err != nil {
 				return err
 			}
@@ -206,6 +218,7 @@ func (s *server) follow(ctx context.Context, w http.ResponseWriter, r *request, 
 			return err
 		}
 	}
+	out.lines.export.complete = true
 	return nil
 }
 

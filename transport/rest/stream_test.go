@@ -140,7 +140,7 @@ func (l *live) want(positions ...int64) {
 
 func TestEventsAsTheyCome(t *testing.T) {
 	t.Parallel()
-	b := newServer(t)
+	b := newServer(t, unwatched)
 	id := b.product("A", 5)
 	all, filtered := b.follow("/v1/events"), b.follow("/v1/events?event_type=product.renamed&after=0")
 	resumed, late := b.follow("/v1/events?after=0", "Last-Event-ID: 1"), b.follow("/v1/events?after=3", "Last-Event-ID: ")
@@ -239,7 +239,7 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	const total = 5_000
 	pages := make(chan int, total)
-	b := newServerOf(t, []projections.Projector{auditlog.New()})
+	b := newServerOf(t, []projections.Projector{auditlog.New()}, unwatched)
 	b.fillLog(total, strings.Repeat("x", 1000))
 	b.config.Events, b.config.Metrics = tallied{b.config.Events, pages}, prometheus.NewRegistry()
 	handler, err := rest.New(context.Background(), b.config)
@@ -299,7 +299,7 @@ func TestStreamsAreBounded(t *testing.T) {
 // A stream lives on past the bounds on reading a request and writing an answer, says so, and ends cleanly with the server.
 func TestStreamLivesUntilTheServerDrains(t *testing.T) {
 	t.Parallel()
-	b := newServer(t)
+	b := newServer(t, unwatched)
 	b.product("A", 5)
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
