@@ -25,6 +25,7 @@ const benchConnections = 128
 // JSON out. In the same run, in turns, 128 connections insert single rows of the same size, each in a transaction of its own. The metric
 // ratio is commands per second over inserts per second, the median of the rounds.
 func BenchmarkHTTPCommand(b *testing.B) {
+	tuneCollector()
 	server := pgtest.Cluster(b, pgtest.WithFsync(), pgtest.WithSettings(map[string]string{"max_connections": "300"}))
 	cfg := &serveConfig{
 		addr: "127.0.0.1:0", cartLifetime: time.Hour, cartSweep: time.Hour, syncWait: time.Second,

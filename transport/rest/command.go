@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -176,7 +175,10 @@ func (s *server) representation(r *request, result eventstore.CommandResult) (an
 
 // appendResult writes the answer of a command. Ids, event types and numbers need no escaping.
 func appendResult(b []byte, result eventstore.CommandResult) []byte {
-	b = fmt.Appendf(b, `{"id":"%s","version":%d,"position":%d,"events":[`, result.ID, result.Version, result.Position)
+	b = append(append(b, `{"id":"`...), result.ID.String()...)
+	b = strconv.AppendInt(append(b, `","version":`...), result.Version, 10)
+	b = strconv.AppendInt(append(b, `,"position":`...), result.Position, 10)
+	b = append(b, `,"events":[`...)
 	for i, e := range result.Events {
 		if i > 0 {
 			b = append(b, ',')

@@ -151,27 +151,27 @@ func (r *request) read(w http.ResponseWriter) (err error) {
 // readBody reads a command's object. A body that may be missing, and is, is an empty object.
 func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) (jsonbody.Value, error) {
 	empty := jsonbody.Value{Kind: jsonbody.Object}
-	tooLarge := newProblem("payload-too-large", "the body has more than 1 MiB")
 	if r.ContentLength > maxBody {
-		return empty, tooLarge
+		return empty, tooLarge()
 	}
-	if r.ContentLength > 0 {
+	checked := r.ContentLength > 0
+	if checked {
 		if err := checkContentType(r.Header); err != nil {
 			return empty, err
 		}
 	}
 	data, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
-	var exceeded *http.MaxBytesError
-	if errors.As(err, &exceeded) {
-		return empty, tooLarge
-	}
 	if err != nil {
+		if _, exceeded := errors.AsType[*http.MaxBytesError](err); exceeded {
+			return empty, tooLarge()
+		}
 		return empty, malformed("the body could not be read to its end")
 	}
 	if len(data) == 0 && rule == bodyOptional {
 		return empty, nil
 	}
-	if len(data) > 0 || len(r.Header["Content-Type"]) > 0 { // without either the missing body is what is wrong
+	// Without a body and a type the missing body is what is wrong.
+	if !checked && (len(data) > 0 || len(r.Header["Content-Type"]) > 0) {
 		if err := checkContentType(r.Header); err != nil {
 			return empty, err
 		}
@@ -182,6 +182,8 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) (jsonbody.V
 	}
 	return object, nil
 }
+
+func tooLarge() *Problem { return newProblem("payload-too-large", "the body has more than 1 MiB") }
 
 // readAll is io.ReadAll for a length that is mostly known.
 func readAll(r io.Reader, length int64) ([]byte, error) {

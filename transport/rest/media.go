@@ -73,16 +73,18 @@ func quality(ranges []mediaRange, media string) float64 {
 
 // checkContentType refuses a body that isn't JSON in UTF-8, plain as it is.
 func checkContentType(h http.Header) error {
-	wrong := newProblem("unsupported-media-type", "the body must be sent as Content-Type: application/json, in UTF-8")
+	wrong := func() error {
+		return newProblem("unsupported-media-type", "the body must be sent as Content-Type: application/json, in UTF-8")
+	}
 	values := h["Content-Type"]
 	if len(values) != 1 {
-		return wrong
+		return wrong()
 	}
 	if values[0] != mediaJSON {
 		name, parameters, err := mime.ParseMediaType(values[0])
 		charset, hasCharset := parameters["charset"]
 		if err != nil || name != mediaJSON || hasCharset && !strings.EqualFold(charset, "utf-8") {
-			return wrong
+			return wrong()
 		}
 	}
 	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {

@@ -110,7 +110,7 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	for _, group := range groups(s.endpoints()) {
 		sub := router.MatcherFunc(group.matches).Subrouter()
 		for _, path := range group.paths {
-			sub.Path(path.template).Handler(newMethods(s, path.endpoints))
+			sub.MatcherFunc(path.matches).Path(path.template).Handler(newMethods(s, path.endpoints))
 		}
 	}
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,6 +133,25 @@ type path struct {
 func (g *group) matches(r *http.Request, _ *mux.RouteMatch) bool {
 	rest, ok := strings.CutPrefix(r.URL.Path, g.prefix)
 	return ok && (rest == "" || rest[0] == '/')
+}
+
+// matches compares a request's path with the template's segments: cheaper than the regular expression that mux makes of
+// the template, which judges those that pass.
+func (p *path) matches(r *http.Request, _ *mux.RouteMatch) bool {
+	template, rest := p.template, r.URL.Path
+	for more := true; more; {
+		var want, got string
+		var both bool
+		want, template, more = strings.Cut(template, "/")
+		got, rest, both = strings.Cut(rest, "/")
+		switch {
+		case strings.Contains(want, ":"): // a pattern of its own, which may span segments
+			return true
+		case both != more || want != got && !strings.HasPrefix(want, "{"):
+			return false
+		}
+	}
+	return true
 }
 
 // groups gathers endpoints by path, and paths by their first segment, or first two under /v1. Order is kept.
