@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -173,7 +174,8 @@ func (l *load) finish(server *program, database ...string) {
 }
 
 // verifyLog requires that the log is dense and holds the events of every acknowledged command once and no others of
-// the client; that the audit log is complete; and that the read models are what a replay makes.
+// the client but those of policies; that the audit log is complete; that the log is sealed; and that the read models are
+// what a replay makes.
 func verifyLog(t *testing.T, server *program, results map[string]result, database ...string) {
 	t.Helper()
 	auditor := server.everyone()
@@ -190,7 +192,7 @@ func verifyLog(t *testing.T, server *program, results map[string]result, databas
 	}
 	unclaimed := make(map[string]event)
 	for id, e := range logged {
-		if e.ClientID == shop {
+		if e.ClientID == shop && !strings.HasPrefix(e.ActorID, "policy:") {
 			unclaimed[id] = e
 		}
 	}
@@ -210,6 +212,7 @@ func verifyLog(t *testing.T, server *program, results map[string]result, databas
 	}
 	t.Logf("%d commands, %d events", len(results), len(log))
 	verifyAuditLog(t, auditor, log)
+	verifySeal(t, int64(len(log)), database...)
 	annals(t, append([]string{"replay", "--all", "--dry-run"}, database...)...).exits(exitDone)
 }
 
