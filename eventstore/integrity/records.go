@@ -2,7 +2,6 @@ package integrity
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"annals/domain"
@@ -52,22 +51,10 @@ func (r *Records) read(ctx context.Context, client, condition string, args ...an
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var e Record
-			var id, aggregate sql.RawBytes
-			err := rows.Scan(&e.Position, &id, &e.EventType, &e.SchemaVersion, &e.AggregateType, &aggregate,
-				&e.AggregateVersion, &e.ClientID, &e.ActorID, &e.OccurredAt, &e.RecordedAt, &e.CorrelationID,
-				&e.CausationID, &e.RequestID, (*[]byte)(&e.Data), (*[]byte)(&e.Metadata), &e.LeafVersion, &e.DataSalt,
-				&e.MetadataSalt)
+			e, err := scanRecord(rows)
 			if err != nil {
-				return fmt.Errorf("scan an event: %w", err)
+				return err
 			}
-			if err := e.EventID.UnmarshalText(id); err != nil {
-				return fmt.Errorf("position %d: event %q: %w", e.Position, id, err)
-			}
-			if err := e.AggregateID.UnmarshalText(aggregate); err != nil {
-				return fmt.Errorf("position %d: aggregate %q: %w", e.Position, aggregate, err)
-			}
-			e.OccurredAt, e.RecordedAt = e.OccurredAt.UTC(), e.RecordedAt.UTC()
 			records = append(records, e)
 		}
 		return rows.Err()
