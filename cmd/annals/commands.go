@@ -12,6 +12,7 @@ func (c *cli) subcommands() []*cobra.Command {
 		c.projectionsCommand(),
 		c.keysCommand(),
 		c.eventsCommand(),
+		c.auditCommand(),
 		c.checkCommand(),
 		c.doctorCommand(),
 		c.versionCommand(),

@@ -50,6 +50,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if misuse.command != "" {
 			fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", misuse.command)
 		}
+		if misuse.command == verifyPath {
+			return exitVerifyMisuse
+		}
 		return exitMisuse
 	case errors.As(err, &status):
 		if status.err != nil {

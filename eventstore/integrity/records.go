@@ -40,24 +40,13 @@ func (r *Records) Page(ctx context.Context, client string, after, upTo int64) ([
 }
 
 func (r *Records) read(ctx context.Context, client, condition string, args ...any) (records []Record, err error) {
-	err = r.tenants.Read(ctx, client, func(ctx context.Context, q eventstore.Querier) error {
-		if client != eventstore.AllClients { // named here too, although row-level security does so
-			args = append(args, client)
-			condition = fmt.Sprintf("client_id = $%d AND ", len(args)) + condition
-		}
-		rows, err := q.QueryxContext(ctx, selectRecords+condition, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			e, err := scanRecord(rows)
-			if err != nil {
-				return err
-			}
-			records = append(records, e)
-		}
-		return rows.Err()
+	if client != eventstore.AllClients { // named here too, although row-level security does so
+		args = append(args, client)
+		condition = fmt.Sprintf("client_id = $%d AND ", len(args)) + condition
+	}
+	_, _, err = r.eachOf(ctx, client, condition, args, func(e Record) error {
+		records = append(records, e)
+		return nil
 	})
 	return records, err
 }

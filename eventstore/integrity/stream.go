@@ -82,7 +82,8 @@ const eachPage = 2000
 // for long. An error of yield ends the reading and is given back.
 func (r *Records) Each(ctx context.Context, s Selection, yield func(Record) error) error {
 	for after := s.From - 1; ; {
-		n, last, err := r.eachOf(ctx, s, after, eachPage, yield)
+		condition, args := s.condition(after)
+		n, last, err := r.eachOf(ctx, s.Client, condition+fmt.Sprintf(" ORDER BY position LIMIT %d", eachPage), args, yield)
 		if err != nil || n < eachPage {
 			return err
 		}
@@ -92,21 +93,19 @@ func (r *Records) Each(ctx context.Context, s Selection, yield func(Record) erro
 
 // Between calls yield with every record of any client with after < position <= upTo, in order, in one statement.
 func (r *Records) Between(ctx context.Context, after, upTo int64, yield func(Record) error) error {
-	_, _, err := r.eachOf(ctx, Selection{Client: eventstore.AllClients, To: upTo}, after, 0, yield)
+	_, _, err := r.eachOf(ctx, eventstore.AllClients, "position > $1 AND position <= $2 ORDER BY position",
+		[]any{after, upTo}, yield)
 	return err
 }
 
-func (r *Records) eachOf(ctx context.Context, s Selection, after int64, limit int, yield func(Record) error) (n int, last int64, err error) {
+func (r *Records) eachOf(
+	ctx context.Context, client, condition string, args []any, yield func(Record) error,
+) (n int, last int64, err error) {
 	var failed error // yield's, which must come back as it is
-	err = r.tenants.Read(ctx, s.Client, func(ctx context.Context, q eventstore.Querier) error {
-		condition, args := s.condition(after)
-		query := selectRecords + condition + " ORDER BY position"
-		if limit > 0 {
-			query += fmt.Sprintf(" LIMIT %d", limit)
-		}
-		rows, err := q.QueryxContext(ctx, query, args...)
+	err = r.tenants.Read(ctx, client, func(ctx context.Context, q eventstore.Querier) error {
+		rows, err := q.QueryxContext(ctx, selectRecords+condition, args...)
 		if err != nil {
-			return fmt.Errorf("read the events after %d: %w", after, err)
+			return fmt.Errorf("read events: %w", err)
 		}
 		defer rows.Close()
 		for rows.Next() {
@@ -177,7 +176,8 @@ func (r *Records) BrokenStreams(ctx context.Context, limit int) (ids []string, e
 	err = r.tenants.Read(ctx, eventstore.AllClients, func(ctx context.Context, q eventstore.Querier) error {
 		return q.SelectContext(ctx, &ids, `
 			SELECT aggregate_id::text FROM annals.events GROUP BY aggregate_id
-			HAVING min(aggregate_version) <> 1 OR max(aggregate_version) <> count(*) ORDER BY aggregate_id LIMIT $1`, limit)
+			HAVING min(aggregate_version) <> 1 OR max(aggregate_version) <> count(*)
+				OR sum(aggregate_version) <> count(*) * (count(*) + 1) / 2 ORDER BY aggregate_id LIMIT $1`, limit)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for broken streams: %w", err)

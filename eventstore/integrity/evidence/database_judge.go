@@ -144,12 +144,11 @@ func (v *databaseVerifier) judge() {
 	if m.latest > v.stored.Size {
 		r.altered(0, "a checkpoint of size %d is stored, and the log is sealed up to %d only", m.latest, v.stored.Size)
 	}
-	if m.checked < v.stored.Size {
-		if m.checked == 0 && r.Checkpoints == 0 {
-			r.incomplete(0, "no signed checkpoint is stored")
-		} else {
-			r.remark("events %d to %d are sealed and not signed yet", m.checked+1, v.stored.Size)
-		}
+	switch {
+	case r.Checkpoints == 0:
+		r.incomplete(0, "no signed checkpoint is stored that counts")
+	case m.checked < v.stored.Size:
+		r.remark("events %d to %d are sealed and not signed yet", m.checked+1, v.stored.Size)
 	}
 	v.edge()
 }

@@ -50,7 +50,7 @@ type dirDestination struct {
 
 // NewDirectory makes a bundle of a directory, which must be new or empty.
 func NewDirectory(dir string) (Destination, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a bundle: %w", err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -69,10 +69,10 @@ func (d *dirDestination) Create(name string) (io.Writer, error) {
 		return nil, err
 	}
 	file := filepath.Join(d.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	d.file = f
 	return f, err
 }

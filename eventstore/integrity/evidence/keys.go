@@ -161,7 +161,6 @@ func unsigned(signed []byte) (integrity.Checkpoint, error) {
 type kept struct {
 	name       string
 	checkpoint integrity.Checkpoint
-	done       bool
 }
 
 // readKept reads the checkpoints that the verifier kept. One that can't be read is an error: the verifier's mistake. One
