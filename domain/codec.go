@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -39,6 +40,9 @@ type EventDefinition struct {
 	decode        func([]byte) (Event, error)
 	zero          Event
 	earlier       []any // a value of what each version before today's carried
+	subject       func(e Event, stream ID) Subject
+	personal      *PersonalFields // of today's version; nil: none. Found by NewRegistry.
+	sealed        bool            // some version carries personal text
 }
 
 // DefineEvent registers the event type T. Upcaster i leads version i+1 to version i+2, so that today's schema version is
@@ -58,6 +62,51 @@ func DefineEvent[T Event](upcasters ...Upcaster) EventDefinition {
 			return e, nil
 		},
 	}
+}
+
+// DefinePersonalEvent is DefineEvent for a type that carries Personal text: subject says whom an event on a stream is
+// about. It may name nobody for an event whose personal members are all absent.
+func DefinePersonalEvent[T Event](subject func(e T, stream ID) Subject, upcasters ...Upcaster) EventDefinition {
+	d := DefineEvent[T](upcasters...)
+	d.subject = func(e Event, stream ID) Subject { return subject(e.(T), stream) }
+	return d
+}
+
+// Personal gives where events of today's version hold personal text; nil: nowhere. It is known of definitions that a
+// Registry gives.
+func (d EventDefinition) Personal() *PersonalFields { return d.personal }
+
+// Sealed reports whether recorded events of the type, of whatever version, may hold sealed text.
+func (d EventDefinition) Sealed() bool { return d.sealed }
+
+// Subject says whom the personal text of an event on a stream is about.
+func (d EventDefinition) Subject(e Event, stream ID) Subject {
+	if d.subject == nil {
+		return Subject{}
+	}
+	return d.subject(e, stream)
+}
+
+// findPersonal looks for personal text in each described version, and holds it against the definition.
+func (d *EventDefinition) findPersonal() (err error) {
+	if d.personal, err = PersonalFieldsOf(reflect.TypeOf(d.zero)); err != nil {
+		return err
+	}
+	d.sealed = d.personal != nil
+	for _, shape := range d.earlier {
+		earlier, err := PersonalFieldsOf(reflect.TypeOf(shape))
+		if err != nil {
+			return err
+		}
+		d.sealed = d.sealed || earlier != nil
+	}
+	switch {
+	case d.personal != nil && d.subject == nil:
+		return errors.New("it carries personal text: DefinePersonalEvent says whom it is about")
+	case d.personal == nil && d.subject != nil:
+		return errors.New("it is defined as personal, but has no member of type Personal")
+	}
+	return nil
 }
 
 // Zero gives the event type's zero value, for tools that describe it (JSON Schema).
@@ -141,6 +190,9 @@ func (r *Registry) add(d Definition) error {
 			return fmt.Errorf("event %s is registered twice", e.Type)
 		}
 		if _, err := d.Aggregate.EvolveState(d.Aggregate.InitialState(), e.zero); err != nil {
+			return fmt.Errorf("event %s: %w", e.Type, err)
+		}
+		if err := e.findPersonal(); err != nil {
 			return fmt.Errorf("event %s: %w", e.Type, err)
 		}
 		r.events[e.Type] = e

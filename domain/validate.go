@@ -51,6 +51,16 @@ func (v *Validator) OptionalText(pointer string, value *string, limit int) {
 	}
 }
 
+// PersonalText is Text for a personal text.
+func (v *Validator) PersonalText(pointer string, value Personal, limit int) {
+	v.Text(pointer, string(value), limit)
+}
+
+// OptionalPersonalText is OptionalText for a personal text.
+func (v *Validator) OptionalPersonalText(pointer string, value *Personal, limit int) {
+	v.OptionalText(pointer, (*string)(value), limit)
+}
+
 // Count wants a whole number from low to high.
 func (v *Validator) Count(pointer string, value, low, high int64) {
 	if value < low || value > high {

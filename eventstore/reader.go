@@ -20,8 +20,19 @@ type Reader struct {
 	observe func(head int64)
 }
 
-// NewReader makes a reader of tenant data over tenants, and of the log's head over a pool that sees every position.
+// NewReader makes a reader of tenant data over tenants, and of the log's head over a pool that sees every position. It
+// opens personal text when tenants do.
 func NewReader(tenants *Tenants, log *sqlx.DB) *Reader { return &Reader{tenants: tenants, log: log} }
+
+// AsRecorded gives a reader of the very bytes that were recorded, in which personal text is sealed: what proofs commit to.
+func (r *Reader) AsRecorded() *Reader {
+	return &Reader{tenants: r.tenants.Showing(nil), log: r.log, observe: r.observe}
+}
+
+// open opens the personal text of what is given to somebody, after the transaction that read it.
+func (r *Reader) open(ctx context.Context, events []Envelope) error {
+	return r.tenants.vault.OpenEvents(ctx, events)
+}
 
 // Bounds of one page, so that no request does unbounded work or holds unbounded memory.
 const (
@@ -84,6 +95,9 @@ func (r *Reader) page(ctx context.Context, f EventFilter, after, upTo, head int6
 		page.Events, complete, err = readEnvelopes(ctx, db, text, args)
 		return err
 	})
+	if err == nil {
+		err = r.open(ctx, page.Events)
+	}
 	if err != nil {
 		return Page{}, fmt.Errorf("read events after %d: %w", after, err)
 	}
@@ -148,6 +162,9 @@ func (r *Reader) Event(ctx context.Context, client string, position int64) (Enve
 		found, _, err = readEnvelopes(ctx, db, "SELECT "+envelopeColumns+" FROM annals.events WHERE "+q.text, q.args)
 		return err
 	})
+	if err == nil {
+		err = r.open(ctx, found)
+	}
 	switch {
 	case err != nil:
 		return Envelope{}, fmt.Errorf("read the event at %d: %w", position, err)
@@ -187,6 +204,9 @@ func (r *Reader) Stream(
 	})
 	if err == nil && len(page.Events) == 0 && afterVersion <= 0 && limit > 0 {
 		err = domain.NotFound(aggregateType, id)
+	}
+	if err == nil {
+		err = r.open(ctx, page.Events)
 	}
 	if err != nil {
 		return StreamPage{}, fmt.Errorf("read stream %s %s: %w", aggregateType, id, err)

@@ -88,6 +88,9 @@ func (r *Reader) related(ctx context.Context, client string, event Envelope, upT
 		found, _, err = readEnvelopes(ctx, db, text, q.args)
 		return err
 	})
+	if err == nil {
+		err = r.open(ctx, found)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the events related to position %d: %w", event.Position, err)
 	}
@@ -117,6 +120,9 @@ func (r *Reader) ByEventID(ctx context.Context, client string, id domain.ID) (En
 			found, _, err = readEnvelopes(ctx, db, "SELECT "+envelopeColumns+" FROM annals.events WHERE "+q.text, q.args)
 			return err
 		})
+		if err == nil {
+			err = r.open(ctx, found)
+		}
 		if err != nil {
 			return Envelope{}, fmt.Errorf("read event %s: %w", id, err)
 		}

@@ -47,7 +47,8 @@ type CommandResult struct {
 	Events        []RecordedEvent   // empty: nothing changed
 	Extras        map[string]string // further members of the answer
 	Replayed      bool
-	// Target is the target after the command, for a representation without another read. Nil when Replayed.
+	// Target is the target after the command, for a representation without another read: StateReader.Open shows its
+	// personal text. Nil when Replayed.
 	Target *domain.Loaded
 }
 
@@ -66,7 +67,8 @@ type StateAt struct {
 	domain.Loaded
 }
 
-// StateReader gives states of streams, today's or earlier ones. Client may be AllClients.
+// StateReader gives states of streams, today's or earlier ones, with personal text as it may be shown. Client may be
+// AllClients.
 type StateReader interface {
 	// Current gives the latest state, confirmed by the log.
 	Current(ctx context.Context, client, aggregateType string, id domain.ID) (StateAt, error)
@@ -74,6 +76,8 @@ type StateReader interface {
 	AtVersion(ctx context.Context, client, aggregateType string, id domain.ID, version int64) (StateAt, error)
 	// AtTime gives the state after the last event that occurred at or before the time.
 	AtTime(ctx context.Context, client, aggregateType string, id domain.ID, at time.Time) (StateAt, error)
+	// Open gives a state that a command left, whose personal text is sealed, as it may be shown.
+	Open(ctx context.Context, at StateAt) (StateAt, error)
 }
 
 // EventFilter selects events. Zero members select everything.

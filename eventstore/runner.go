@@ -28,12 +28,13 @@ type Appended struct {
 	Events []RecordedEvent
 }
 
-// RunnerConfig is what a CommandRunner works with. All but Clock, NewID and OnAppended are required.
+// RunnerConfig is what a CommandRunner works with. All but Vault, Clock, NewID and OnAppended are required.
 type RunnerConfig struct {
 	Log        *sqlx.DB // for idempotency keys
 	States     *States
 	Registry   *domain.Registry
 	Appender   appender
+	Vault      *Vault           // seals personal text; nil: events that carry some are refused
 	Clock      func() time.Time // default time.Now
 	NewID      func() domain.ID // default UUID version 7
 	OnAppended func(Appended)   // called after each command that wrote events; must not block

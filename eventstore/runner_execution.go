@@ -69,7 +69,7 @@ func (x *execution) attempt(ctx context.Context) (result CommandResult, final bo
 		return a.refuse(ctx, err)
 	}
 	work := u.Work()
-	request, err := a.request(work)
+	request, err := a.request(ctx, work)
 	if err != nil {
 		return a.refuse(ctx, err)
 	}

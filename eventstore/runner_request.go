@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -10,8 +11,11 @@ import (
 // request is what the log is asked to take.
 // A stream of another client or type can't be appended to: it doesn't exist. That it was looked for needs no
 // expectation: it stays so.
-func (a *attempt) request(work domain.Work) (AppendRequest, error) {
+//
+// Personal text is sealed first, in the events that the changes hold and so in the states that the cache is given.
+func (a *attempt) request(ctx context.Context, work domain.Work) (AppendRequest, error) {
 	x := a.execution
+	fetched := make(map[domain.Subject]SubjectKey)
 	request := AppendRequest{Client: x.cmd.Client}
 	for _, c := range work.Changes {
 		if a.isForeign(c.ID) {
@@ -21,12 +25,24 @@ func (a *attempt) request(work domain.Work) (AppendRequest, error) {
 			continue
 		}
 		request.Streams = append(request.Streams, StreamExpectation{AggregateID: c.ID, Expected: c.Loaded.Version})
-		for i, e := range c.Events {
-			event, err := x.event(c, int64(i)+1, e)
+		sealed := false
+		for i := range c.Events {
+			id := x.r.NewID()
+			changed, err := x.seal(ctx, c, i, id, fetched)
+			if err != nil {
+				return AppendRequest{}, err
+			}
+			sealed = sealed || changed
+			event, err := x.event(c, i, id)
 			if err != nil {
 				return AppendRequest{}, err
 			}
 			request.Events = append(request.Events, event)
+		}
+		if sealed {
+			if err := refold(c); err != nil {
+				return AppendRequest{}, err
+			}
 		}
 	}
 	for _, c := range work.Releases {
@@ -41,9 +57,28 @@ func (a *attempt) request(work domain.Work) (AppendRequest, error) {
 	return request, nil
 }
 
-// event makes the nth new event of a stream.
-func (x *execution) event(c *domain.Change, n int64, e domain.Event) (NewEvent, error) {
-	encoded, err := x.r.Registry.Encode(e)
+// seal seals the personal text of a change's event i, which is to have the id.
+func (x *execution) seal(
+	ctx context.Context, c *domain.Change, i int, id domain.ID, fetched map[domain.Subject]SubjectKey,
+) (changed bool, err error) {
+	c.Events[i], changed, err = x.r.Vault.seal(ctx, x.cmd.Client, c.ID, id, c.Events[i], x.r.Registry, fetched)
+	return changed, err
+}
+
+// refold makes the state after a change anew from its events.
+func refold(c *domain.Change) (err error) {
+	c.State = c.Loaded.State
+	for _, e := range c.Events {
+		if c.State, err = c.Aggregate.EvolveState(c.State, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// event makes the new event i of a stream.
+func (x *execution) event(c *domain.Change, i int, id domain.ID) (NewEvent, error) {
+	encoded, err := x.r.Registry.Encode(c.Events[i])
 	if err != nil {
 		return NewEvent{}, err
 	}
@@ -53,8 +88,8 @@ func (x *execution) event(c *domain.Change, n int64, e domain.Event) (NewEvent, 
 		}
 	}
 	return NewEvent{
-		EventID: x.r.NewID(), EventType: encoded.Type, SchemaVersion: encoded.SchemaVersion,
-		AggregateType: c.Aggregate.AggregateType(), AggregateID: c.ID, AggregateVersion: c.Loaded.Version + n,
+		EventID: id, EventType: encoded.Type, SchemaVersion: encoded.SchemaVersion,
+		AggregateType: c.Aggregate.AggregateType(), AggregateID: c.ID, AggregateVersion: c.Loaded.Version + int64(i) + 1,
 		ActorID: x.cmd.Actor, OccurredAt: x.now, CorrelationID: x.cmd.CorrelationID, CausationID: x.cmd.CausationID,
 		RequestID: x.cmd.RequestID, Data: encoded.Data, Metadata: x.metadata,
 	}, nil

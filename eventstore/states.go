@@ -23,6 +23,7 @@ type States struct {
 	logger    *slog.Logger
 	cache     *stateCache
 	snapshots *snapshotWriter
+	vault     *Vault
 	warned    sync.Map // aggregate types whose unreadable snapshot was logged
 
 	readTail, readFromSnapshot, readVersions *statement
@@ -230,7 +231,21 @@ func (s *States) Current(ctx context.Context, client, aggregateType string, id d
 	if err != nil {
 		return StateAt{}, fmt.Errorf("load %s %s: %w", aggregateType, id, err)
 	}
-	return found.stateAt(client, aggregate, id)
+	state, err := found.stateAt(client, aggregate, id)
+	if err != nil {
+		return StateAt{}, err
+	}
+	return s.Open(ctx, state)
+}
+
+// Open implements StateReader.
+func (s *States) Open(ctx context.Context, at StateAt) (StateAt, error) {
+	opened, err := s.vault.OpenValue(ctx, at.ClientID, at.State)
+	if err != nil {
+		return StateAt{}, fmt.Errorf("open %s %s: %w", at.AggregateType, at.ID, err)
+	}
+	at.State = opened
+	return at, nil
 }
 
 func (s stream) stateAt(client string, aggregate domain.AnyAggregate, id domain.ID) (StateAt, error) {
@@ -255,10 +270,13 @@ func (s *States) AtVersion(
 	}
 	found := stream{cachedStream: was, fromLog: true}
 	state, err := found.stateAt(client, aggregate, id)
-	if err == nil && state.Version != version {
+	switch {
+	case err != nil:
+		return StateAt{}, err
+	case state.Version != version:
 		return StateAt{}, domain.Refuse(domain.CodeNotFound, "the %s has no version %d", aggregateType, version)
 	}
-	return state, err
+	return s.Open(ctx, state)
 }
 
 // AtTime gives the state after the last event that occurred at or before the time. When there was none yet, that is a

@@ -22,6 +22,7 @@ type Config struct {
 	AppName      string           // what pg_stat_activity shows; default "annals"
 	CommandConns int              // connections that load and look up for commands; default 8
 	QueryConns   int              // connections that read for queries; default 16
+	Keys         SubjectKeys      // of personal text; nil: it can't be recorded, and is shown sealed. The caller closes it
 	Cache        StatesConfig
 	Sequencer    SequencerConfig // DSN, Logger and AppName are those of the store
 	OnAppended   func(Appended)  // called after each command that wrote events; must not block
@@ -46,6 +47,8 @@ type Store struct {
 	Tenants   *Tenants // for every other query on tenant data, such as those of read models
 	Commands  *sqlx.DB // sees all clients: for the program itself, never for queries of clients
 	Queries   *sqlx.DB // behind row-level security; use it through Tenants
+
+	Vault *Vault // nil without Config.Keys
 
 	logger *slog.Logger
 }
@@ -73,7 +76,9 @@ func Open(ctx context.Context, config Config) (_ *Store, err error) {
 			return nil, unavailable(err)
 		}
 	}
+	s.Vault = NewVault(config.Registry, config.Keys)
 	s.States = NewStates(s.Commands, config.Registry, config.Logger, config.Cache)
+	s.States.vault = s.Vault
 	reconnected := config.Sequencer.OnReconnect
 	config.Sequencer.OnReconnect = func() {
 		s.States.Forget()
@@ -85,10 +90,10 @@ func Open(ctx context.Context, config Config) (_ *Store, err error) {
 		return nil, err
 	}
 	s.Runner = NewCommandRunner(RunnerConfig{
-		Log: s.Commands, States: s.States, Registry: config.Registry, Appender: s.Sequencer,
+		Log: s.Commands, States: s.States, Registry: config.Registry, Appender: s.Sequencer, Vault: s.Vault,
 		Clock: config.Clock, NewID: config.NewID, OnAppended: config.OnAppended,
 	})
-	s.Tenants = NewTenants(s.Queries)
+	s.Tenants = NewTenants(s.Queries).Showing(s.Vault)
 	s.Reader = NewReader(s.Tenants, s.Commands)
 	s.Reader.observe = s.Sequencer.Observe
 	return s, nil

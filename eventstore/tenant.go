@@ -23,11 +23,18 @@ type Querier interface {
 // Tenants is the one path on which queries reach the data of clients: a transaction of the query role that names its
 // client, behind row-level security. A transaction that names none sees no rows.
 type Tenants struct {
-	db *sqlx.DB
+	db    *sqlx.DB
+	vault *Vault
 }
 
 // NewTenants makes the path over a pool whose sessions have the role annals_query.
 func NewTenants(queries *sqlx.DB) *Tenants { return &Tenants{db: queries} }
+
+// Showing gives the same path with a vault that opens personal text for whoever asks. Without one it is shown sealed.
+func (t *Tenants) Showing(vault *Vault) *Tenants { return &Tenants{db: t.db, vault: vault} }
+
+// Vault opens personal text; nil: nothing is opened.
+func (t *Tenants) Vault() *Vault { return t.vault }
 
 // endTimeout bounds COMMIT and ROLLBACK, which run whatever became of the caller's context.
 const endTimeout = 5 * time.Second

@@ -118,6 +118,9 @@ func ReadList[T any](
 		list.Items, err = Select[T](ctx, q, rest, c.Args...)
 		return err
 	})
+	if err == nil {
+		err = eventstore.OpenRows(ctx, tenants.Vault(), client, list.Items)
+	}
 	if err != nil {
 		return List[T]{}, fmt.Errorf("list %s: %w", spec.Name, err)
 	}
@@ -144,6 +147,9 @@ func ReadOne[T any](
 		rows, err = Select[T](ctx, q, "FROM "+spec.Schema()+"."+table+c.Where(), c.Args...)
 		return err
 	})
+	if err == nil {
+		err = eventstore.OpenRows(ctx, tenants.Vault(), client, rows)
+	}
 	switch {
 	case err != nil:
 		return row, 0, fmt.Errorf("read from %s: %w", spec.Name, err)

@@ -23,11 +23,11 @@ func (c SubmitCartCommand) Validate() []domain.FieldError {
 		v.Fail("/shipping_address", "is required")
 		return v.Fields()
 	}
-	v.Text("/shipping_address/street_line_1", a.StreetLine1, domain.MaxText)
-	v.OptionalText("/shipping_address/street_line_2", a.StreetLine2, domain.MaxText)
-	v.Text("/shipping_address/city", a.City, domain.MaxText)
-	v.OptionalText("/shipping_address/state", a.State, domain.MaxText)
-	v.Text("/shipping_address/postal_code", a.PostalCode, domain.MaxText)
+	v.PersonalText("/shipping_address/street_line_1", a.StreetLine1, domain.MaxText)
+	v.OptionalPersonalText("/shipping_address/street_line_2", a.StreetLine2, domain.MaxText)
+	v.PersonalText("/shipping_address/city", a.City, domain.MaxText)
+	v.OptionalPersonalText("/shipping_address/state", a.State, domain.MaxText)
+	v.PersonalText("/shipping_address/postal_code", a.PostalCode, domain.MaxText)
 	v.Country("/shipping_address/country", a.Country)
 	return v.Fields()
 }

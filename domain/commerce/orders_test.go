@@ -130,7 +130,7 @@ func TestLargestOrderFitsTheLog(t *testing.T) {
 				"999999999.99", domain.MaxQuantity)
 			s.add(cartID, id, domain.MaxQuantity)
 		}
-		text := strings.Repeat(wide, domain.MaxText)
+		text := domain.Personal(strings.Repeat(wide, domain.MaxText))
 		out := must(s, commerce.SubmitCart, commerce.SubmitCartCommand{CartID: cartID, ShippingAddress: &order.Address{
 			StreetLine1: text, StreetLine2: &text, City: text, State: &text, PostalCode: text, Country: "US",
 		}})

@@ -71,7 +71,7 @@ func TestCommandValues(t *testing.T) {
 
 		{"no address", commerce.SubmitCartCommand{}, []string{"/shipping_address"}},
 		{"address", address(func(*order.Address) {}), nil},
-		{"full address", address(func(a *order.Address) { a.StreetLine2, a.State = ptr("b"), ptr("CA") }), nil},
+		{"full address", address(func(a *order.Address) { a.StreetLine2, a.State = ptr(domain.Personal("b")), ptr(domain.Personal("CA")) }), nil},
 		{"empty address", commerce.SubmitCartCommand{ShippingAddress: &order.Address{}}, []string{
 			"/shipping_address/street_line_1", "/shipping_address/city",
 			"/shipping_address/postal_code", "/shipping_address/country",

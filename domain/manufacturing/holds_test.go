@@ -36,7 +36,7 @@ func TestRecordInspection(t *testing.T) {
 	cmd.UnitsReworked, cmd.UnitsScrapped, cmd.DefectCount, cmd.Stage = 5, 10, 18, "incoming"
 	stated(t, must(p, manufacturing.RecordInspection, cmd), inspection.Recorded{
 		WorkOrderID: id, Stage: "incoming", InspectedOn: "2026-01-07", UnitsInspected: 1000, UnitsPassed: 985,
-		UnitsDefective: 15, UnitsReworked: 5, UnitsScrapped: 10, DefectCount: 18, Inspector: ptr("q-2"),
+		UnitsDefective: 15, UnitsReworked: 5, UnitsScrapped: 10, DefectCount: 18, Inspector: ptr(domain.Personal("q-2")),
 	})
 	refused(p, manufacturing.RecordInspection, anInspection(nobody, 1, 0), domain.CodeNotFound)
 	p.Replay()

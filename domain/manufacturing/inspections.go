@@ -38,7 +38,7 @@ func (c RecordInspectionCommand) read(v *domain.Validator) inspection.Inspection
 		Stage:                inspection.Stage(c.Stage),
 		OpportunitiesPerUnit: inspection.DefaultOpportunities,
 		UnitsReworked:        c.UnitsReworked, UnitsScrapped: c.UnitsScrapped, DefectCount: c.DefectCount,
-		Inspector: c.Inspector,
+		Inspector: domain.PersonalPointer(c.Inspector),
 	}
 	v.OneOf("/stage", c.Stage, names(inspection.Stages())...)
 	if c.InspectedOn != nil {

@@ -37,7 +37,7 @@ func (c CreateWorkOrderCommand) read(v *domain.Validator) workorder.Create {
 	v.Text("/product_code", c.ProductCode, domain.MaxText)
 	v.OptionalText("/customer_name", c.CustomerName, domain.MaxText)
 	create := workorder.Create{
-		Number: c.Number, ProductCode: c.ProductCode, CustomerName: c.CustomerName,
+		Number: c.Number, ProductCode: c.ProductCode, CustomerName: domain.PersonalPointer(c.CustomerName),
 		QuantityOrdered:     v.RequiredCount("/quantity_ordered", c.QuantityOrdered, 0, domain.MaxCount),
 		ReceivedOn:          v.Date("/received_on", c.ReceivedOn),
 		DueOn:               v.Date("/due_on", c.DueOn),

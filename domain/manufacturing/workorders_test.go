@@ -26,7 +26,7 @@ func TestCreateWorkOrder(t *testing.T) {
 	full.CustomerName, full.IdealCycleTimeHours = ptr("Acme"), ptr("0.050")
 	full.Workflow, full.CloseOnShip = ptr("with_qc"), true
 	stated(t, must(p, manufacturing.CreateWorkOrder, full), workorder.Created{
-		Number: "WO-2", ProductCode: "P-7", CustomerName: ptr("Acme"), QuantityOrdered: 500,
+		Number: "WO-2", ProductCode: "P-7", CustomerName: ptr(domain.Personal("Acme")), QuantityOrdered: 500,
 		ReceivedOn: "2026-01-05", DueOn: "2026-01-30", IdealCycleTimeHours: ptr(dec("0.05")),
 		Workflow: "with_qc", CloseOnShip: true,
 	})

@@ -31,8 +31,17 @@ func NewQueries(tenants *eventstore.Tenants) *Queries { return &Queries{tenants}
 func (q *Queries) List(
 	ctx context.Context, client string, f Filter, after int64, limit int,
 ) (projections.List[Entry], error) {
-	return projections.ReadList(ctx, q.tenants, client, Spec(), "entries", "position", f.conditions(), after, limit,
+	list, err := projections.ReadList(ctx, q.tenants, client, Spec(), "entries", "position", f.conditions(), after, limit,
 		func(e Entry) int64 { return e.Position })
+	if err != nil {
+		return list, err
+	}
+	recorded := make([]eventstore.Recorded, len(list.Items))
+	for i := range list.Items {
+		e := &list.Items[i]
+		recorded[i] = eventstore.Recorded{Client: e.ClientID, EventType: e.EventType, EventID: e.EventID, Data: &e.EventData}
+	}
+	return list, q.tenants.Vault().OpenData(ctx, recorded)
 }
 
 // An export holds a page in memory: about as many bytes whether its entries are small or large.

@@ -30,7 +30,7 @@ type Inspection struct {
 	UnitsScrapped        int64            `db:"units_scrapped"`
 	DefectCount          int64            `db:"defect_count"`
 	OpportunitiesPerUnit int64            `db:"opportunities_per_unit"`
-	Inspector            *string          `db:"inspector"`
+	Inspector            *domain.Personal `db:"inspector"`
 	Version              int64            `db:"version"`
 	CreatedPosition      int64            `db:"created_position"`
 	CreatedAt            time.Time        `db:"created_at"`

@@ -34,7 +34,7 @@ func recorded(order domain.ID, stage inspection.Stage, day domain.Date) inspecti
 }
 
 func facts() []projectionstest.Fact {
-	signed, inspector := recorded(order, inspection.StageFinal, "2026-01-06"), "q-2"
+	signed, inspector := recorded(order, inspection.StageFinal, "2026-01-06"), domain.Personal("q-2")
 	signed.Inspector = &inspector
 	return []projectionstest.Fact{
 		{Stream: first, Event: signed},

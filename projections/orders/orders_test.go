@@ -26,7 +26,7 @@ func registry(t testing.TB) *domain.Registry {
 var (
 	first, second, third = projectionstest.StreamID(1), projectionstest.StreamID(2), projectionstest.StreamID(3)
 	cart, laptop         = projectionstest.StreamID(4), projectionstest.StreamID(5)
-	state                = "Bavaria"
+	state                = domain.Personal("Bavaria")
 	address              = order.Address{StreetLine1: "Ä 1", City: "X", State: &state, PostalCode: "1", Country: "DE"}
 	lines                = []order.Line{{ProductID: laptop, SKU: "S", ProductName: "L", Quantity: 2, UnitPrice: domain.MustAmount("9.90")}}
 )

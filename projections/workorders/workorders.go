@@ -26,7 +26,7 @@ type WorkOrder struct {
 	ClientID            string                        `db:"client_id"`
 	Number              string                        `db:"number"`
 	ProductCode         string                        `db:"product_code"`
-	CustomerName        *string                       `db:"customer_name"`
+	CustomerName        *domain.Personal              `db:"customer_name"`
 	QuantityOrdered     int64                         `db:"quantity_ordered"`
 	ReceivedOn          domain.Date                   `db:"received_on,type=date"`
 	DueOn               domain.Date                   `db:"due_on,type=date"`

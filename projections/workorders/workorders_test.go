@@ -35,7 +35,7 @@ var (
 func at(hours int) time.Time { return epoch.Add(time.Duration(hours) * time.Hour) }
 
 func created(number string, due domain.Date) workorder.Created {
-	cycle, customer := decimal.RequireFromString("0.0500"), "Acme"
+	cycle, customer := decimal.RequireFromString("0.0500"), domain.Personal("Acme")
 	return workorder.Created{
 		Number: number, ProductCode: "P-7", CustomerName: &customer, QuantityOrdered: 500, ReceivedOn: "2026-01-05",
 		DueOn: due, IdealCycleTimeHours: &cycle, Workflow: workorder.WorkflowStandard, CloseOnShip: true,

@@ -37,6 +37,9 @@ func Of(d domain.EventDefinition, version int) (Schema, error) {
 	return s, nil
 }
 
+// personal says what a member with x-personal is.
+const personal = "About a person: recorded encrypted, and shown as " + string(domain.Erased) + " once that person was erased."
+
 // values are the types that write themselves.
 var values = map[reflect.Type]Schema{
 	reflect.TypeFor[domain.ID]():       {"type": "string", "format": "uuid"},
@@ -44,6 +47,7 @@ var values = map[reflect.Type]Schema{
 	reflect.TypeFor[domain.Amount]():   {"type": "string", "pattern": `^-?[0-9]+\.[0-9]{2}$`},
 	reflect.TypeFor[decimal.Decimal](): {"type": "string", "pattern": `^-?[0-9]+(\.[0-9]+)?$`},
 	reflect.TypeFor[time.Time]():       {"type": "string", "format": "date-time"},
+	reflect.TypeFor[domain.Personal](): {"type": "string", "x-personal": true, "description": personal},
 }
 
 // deepest is how far types may be nested; a type that contains itself goes further.

@@ -159,6 +159,10 @@ func (s *server) representation(r *request, result eventstore.CommandResult) (an
 	state := eventstore.StateAt{AggregateType: result.AggregateType, ID: result.ID, ClientID: r.who.Client}
 	if result.Target != nil {
 		state.Loaded = *result.Target
+		var err error
+		if state, err = s.config.States.Open(r.Context(), state); err != nil {
+			return nil, err
+		}
 	} else {
 		var err error
 		state, err = s.config.States.AtVersion(r.Context(), r.who.Client, result.AggregateType, result.ID, result.Version)

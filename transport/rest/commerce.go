@@ -3,6 +3,7 @@ package rest
 import (
 	"net/http"
 
+	"annals/domain"
 	"annals/domain/commerce"
 	"annals/domain/commerce/order"
 	"annals/transport/rest/jsonbody"
@@ -114,8 +115,10 @@ func submitCart(r *request, f *jsonbody.Fields) (useCase, error) {
 	id, missing := r.resource("id", "cart")
 	a := f.Object("shipping_address")
 	cmd := commerce.SubmitCartCommand{CartID: id, ShippingAddress: &order.Address{
-		StreetLine1: a.String("street_line_1"), StreetLine2: a.OptionalString("street_line_2"), City: a.String("city"),
-		State: a.OptionalString("state"), PostalCode: a.String("postal_code"), Country: a.String("country"),
+		StreetLine1: domain.Personal(a.String("street_line_1")),
+		StreetLine2: domain.PersonalPointer(a.OptionalString("street_line_2")),
+		City:        domain.Personal(a.String("city")), State: domain.PersonalPointer(a.OptionalString("state")),
+		PostalCode: domain.Personal(a.String("postal_code")), Country: a.String("country"),
 	}}
 	return uses(f, cmd, commerce.SubmitCart), missing
 }

@@ -20,7 +20,7 @@ type workOrderView struct {
 	ID                  domain.ID        `json:"id"`
 	Number              string           `json:"number"`
 	ProductCode         string           `json:"product_code"`
-	CustomerName        *string          `json:"customer_name"`
+	CustomerName        *domain.Personal `json:"customer_name"`
 	ReceivedOn          domain.Date      `json:"received_on"`
 	DueOn               domain.Date      `json:"due_on"`
 	IdealCycleTimeHours *decimal.Decimal `json:"ideal_cycle_time_hours"`

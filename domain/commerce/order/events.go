@@ -41,14 +41,29 @@ type Line struct {
 // Total is the line's price.
 func (l Line) Total() domain.Amount { return l.UnitPrice.Times(l.Quantity) }
 
-// Address is where an order goes.
+// Address is where an order goes. All of it but the country is about the customer; the country of a sale must stay known
+// for taxes, and tells of nobody.
 type Address struct {
-	StreetLine1 string  `json:"street_line_1"`
-	StreetLine2 *string `json:"street_line_2"`
-	City        string  `json:"city"`
-	State       *string `json:"state"`
-	PostalCode  string  `json:"postal_code"`
-	Country     string  `json:"country"` // two letters
+	StreetLine1 domain.Personal  `json:"street_line_1"`
+	StreetLine2 *domain.Personal `json:"street_line_2"`
+	City        domain.Personal  `json:"city"`
+	State       *domain.Personal `json:"state"`
+	PostalCode  domain.Personal  `json:"postal_code"`
+	Country     string           `json:"country"` // two letters
+}
+
+// Kinds of subjects that orders are about.
+const (
+	SubjectCustomer = "customer" // by customer_id
+	SubjectOrder    = "order"    // by the order's id, when it names no customer
+)
+
+// subject is whom the address of an order is about.
+func subject(e Created, id domain.ID) domain.Subject {
+	if e.CustomerID == nil {
+		return domain.Subject{Kind: SubjectOrder, Reference: id.String()}
+	}
+	return domain.Subject{Kind: SubjectCustomer, Reference: *e.CustomerID}
 }
 
 // EventType implements domain.Event.
@@ -69,7 +84,7 @@ func Definition() domain.Definition {
 	return domain.Definition{
 		Aggregate: Aggregate,
 		Events: []domain.EventDefinition{
-			domain.DefineEvent[Created](),
+			domain.DefinePersonalEvent(subject),
 			domain.DefineEvent[Cancelled](),
 			domain.DefineEvent[Shipped](),
 		},

@@ -13,7 +13,7 @@ var (
 	laptopID  = domain.MustParseID("0190a000-0000-7000-8000-00000000000a")
 	mouseID   = domain.MustParseID("0190a000-0000-7000-8000-00000000000b")
 	customer  = "c-1"
-	state     = "CA"
+	state     = domain.Personal("CA")
 	reason    = "changed my mind"
 	reference = "1Z 999"
 	lines     = []order.Line{

@@ -28,17 +28,17 @@ const DefaultOpportunities = 10
 
 // Inspection holds the values of a quality inspection.
 type Inspection struct {
-	WorkOrderID          domain.ID   `json:"work_order_id"`
-	Stage                Stage       `json:"stage"`
-	InspectedOn          domain.Date `json:"inspected_on"`
-	UnitsInspected       int64       `json:"units_inspected"`
-	UnitsPassed          int64       `json:"units_passed"`
-	UnitsDefective       int64       `json:"units_defective"`
-	UnitsReworked        int64       `json:"units_reworked"`
-	UnitsScrapped        int64       `json:"units_scrapped"`
-	DefectCount          int64       `json:"defect_count"`
-	OpportunitiesPerUnit int64       `json:"opportunities_per_unit"`
-	Inspector            *string     `json:"inspector"`
+	WorkOrderID          domain.ID        `json:"work_order_id"`
+	Stage                Stage            `json:"stage"`
+	InspectedOn          domain.Date      `json:"inspected_on"`
+	UnitsInspected       int64            `json:"units_inspected"`
+	UnitsPassed          int64            `json:"units_passed"`
+	UnitsDefective       int64            `json:"units_defective"`
+	UnitsReworked        int64            `json:"units_reworked"`
+	UnitsScrapped        int64            `json:"units_scrapped"`
+	DefectCount          int64            `json:"defect_count"`
+	OpportunitiesPerUnit int64            `json:"opportunities_per_unit"`
+	Inspector            *domain.Personal `json:"inspector"`
 }
 
 // FailsBelow reports whether the order should be held: the first pass yield of a final inspection, in percent, is below a
@@ -100,10 +100,20 @@ var Aggregate = &domain.Aggregate[State, Command, Event]{
 	},
 }
 
+// SubjectInspector is the kind of the subject that an inspection is about: its inspector, as named there.
+const SubjectInspector = "inspector"
+
+func subject(e Recorded, _ domain.ID) domain.Subject {
+	if e.Inspector == nil {
+		return domain.Subject{}
+	}
+	return domain.Subject{Kind: SubjectInspector, Reference: string(*e.Inspector)}
+}
+
 // Definition registers the aggregate and its events.
 func Definition() domain.Definition {
 	return domain.Definition{
 		Aggregate: Aggregate,
-		Events:    []domain.EventDefinition{domain.DefineEvent[Recorded]()},
+		Events:    []domain.EventDefinition{domain.DefinePersonalEvent(subject)},
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	inspector = "q-2"
+	inspector = domain.Personal("q-2")
 	sample    = inspection.Inspection{
 		WorkOrderID: domain.MustParseID("0190a000-0000-7000-8000-00000000000a"), Stage: inspection.StageFinal,
 		InspectedOn: "2026-01-09", UnitsInspected: 1000, UnitsPassed: 985, UnitsDefective: 15, UnitsReworked: 5,

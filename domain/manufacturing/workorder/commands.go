@@ -19,7 +19,7 @@ type Command interface {
 type Create struct {
 	Number              string
 	ProductCode         string
-	CustomerName        *string
+	CustomerName        *domain.Personal
 	QuantityOrdered     int64
 	ReceivedOn          domain.Date
 	DueOn               domain.Date

@@ -19,7 +19,7 @@ type Event interface {
 type Created struct {
 	Number              string           `json:"number"`
 	ProductCode         string           `json:"product_code"`
-	CustomerName        *string          `json:"customer_name"`
+	CustomerName        *domain.Personal `json:"customer_name"`
 	QuantityOrdered     int64            `json:"quantity_ordered"`
 	ReceivedOn          domain.Date      `json:"received_on"`
 	DueOn               domain.Date      `json:"due_on"`
@@ -95,12 +95,22 @@ func (HoldAdded) workOrderEvent()      {}
 func (HoldRemoved) workOrderEvent()    {}
 func (QCApproved) workOrderEvent()     {}
 
+// SubjectCustomerName is the kind of the subject that a work order is about: its customer, who is known by name alone.
+const SubjectCustomerName = "customer_name"
+
+func subject(e Created, _ domain.ID) domain.Subject {
+	if e.CustomerName == nil {
+		return domain.Subject{}
+	}
+	return domain.Subject{Kind: SubjectCustomerName, Reference: string(*e.CustomerName)}
+}
+
 // Definition registers the aggregate and its events.
 func Definition() domain.Definition {
 	return domain.Definition{
 		Aggregate: Aggregate,
 		Events: []domain.EventDefinition{
-			domain.DefineEvent[Created](),
+			domain.DefinePersonalEvent(subject),
 			domain.DefineEvent[StatusChanged](),
 			domain.DefineEvent[OutputRecorded](),
 			domain.DefineEvent[HoldAdded](),

@@ -20,7 +20,7 @@ type Output struct {
 type State struct {
 	Number              string           `json:"number"`
 	ProductCode         string           `json:"product_code"`
-	CustomerName        *string          `json:"customer_name"`
+	CustomerName        *domain.Personal `json:"customer_name"`
 	QuantityOrdered     int64            `json:"quantity_ordered"`
 	ReceivedOn          domain.Date      `json:"received_on"`
 	DueOn               domain.Date      `json:"due_on"`

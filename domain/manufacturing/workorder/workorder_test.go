@@ -19,7 +19,7 @@ var (
 	entryID      = domain.MustParseID("0190a000-0000-7000-8000-00000000000e")
 	inspectionID = domain.MustParseID("0190a000-0000-7000-8000-00000000000f")
 	notes        = "shift A"
-	customer     = "Acme"
+	customer     = domain.Personal("Acme")
 	cycleTime    = decimal.RequireFromString("0.05")
 	mould        = workorder.Created{
 		Number: "WO-1001", ProductCode: "P-7", CustomerName: &customer, QuantityOrdered: 500,

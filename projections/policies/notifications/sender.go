@@ -54,6 +54,7 @@ type SenderConfig struct {
 	Queue   *Queue
 	Webhook Deliverer
 	Mail    Deliverer             // nil: this node sends no mail
+	Vault   *eventstore.Vault     // opens personal text; nil: it is sent sealed
 	Logger  *slog.Logger          // default: slog.Default
 	Metrics prometheus.Registerer // nil: none
 
@@ -261,6 +262,9 @@ func (s *Sender) deliverAll(ctx context.Context, batch []Delivery) bool {
 		work.Go(func() error {
 			failure := err
 			if failure == nil {
+				failure = s.open(ctx, &d)
+			}
+			if failure == nil {
 				d.URL, d.Secret = url, secret
 				attempt, cancel := context.WithTimeout(ctx, s.Timeout)
 				failure = deliverer.Deliver(attempt, d)
@@ -271,6 +275,16 @@ func (s *Sender) deliverAll(ctx context.Context, batch []Delivery) bool {
 		})
 	}
 	return work.Wait() == nil
+}
+
+// open shows the receiver what personal text the event has, as far as it wasn't erased.
+func (s *Sender) open(ctx context.Context, d *Delivery) error {
+	events := []eventstore.Envelope{d.Event}
+	if err := s.Vault.OpenEvents(ctx, events); err != nil {
+		return &Failure{Reason: "the event's personal text couldn't be read for now", Err: err}
+	}
+	d.Event = events[0]
+	return nil
 }
 
 func (s *Sender) target(ctx context.Context, id domain.ID) (by Deliverer, url, secret string, err error) {
