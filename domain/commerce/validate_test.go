@@ -76,7 +76,7 @@ func TestCommandValues(t *testing.T) {
 			"/shipping_address/street_line_1", "/shipping_address/city",
 			"/shipping_address/postal_code", "/shipping_address/country",
 		}},
-		{"optional lines", address(func(a *order.Address) { a.StreetLine2, a.State = ptr(""), ptr("\n") }), []string{
+		{"optional lines", address(func(a *order.Address) { a.StreetLine2, a.State = ptr(domain.Personal("")), ptr(domain.Personal("\n")) }), []string{
 			"/shipping_address/street_line_2", "/shipping_address/state",
 		}},
 		{"country", address(func(a *order.Address) { a.Country = "USA" }), []string{"/shipping_address/country"}},
