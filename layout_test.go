@@ -42,6 +42,7 @@ var layout = []layoutRule{
 	{path: "annals/domain/manufacturing", deps: []string{"annals/domain", "annals/domain/manufacturing/", "github.com/shopspring/decimal"},
 		why: "use cases are pure"},
 	{path: "annals/domain/operations", deps: []string{"annals/domain", "github.com/shopspring/decimal"}, why: "use cases are pure"},
+	{path: "annals/domain/privacy", deps: []string{"annals/domain", "github.com/shopspring/decimal"}, why: "use cases are pure"},
 	{path: "annals/domain/notifications", deps: []string{"annals/domain", "github.com/shopspring/decimal"}, why: "use cases are pure"},
 	{path: "annals/domain", deps: []string{"github.com/shopspring/decimal"}, why: "the kernel is pure"},
 	{path: "annals/eventstore/*", never: []string{"annals/domain/commerce", "annals/domain/manufacturing", "annals/projections", "annals/transport"}},

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"embed"
 	"fmt"
+	"io/fs"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -44,6 +45,10 @@ func Up(ctx context.Context, db *sql.DB) (applied []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return up(ctx, p)
+}
+
+func up(ctx context.Context, p *goose.Provider) (applied []string, err error) {
 	results, err := p.Up(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
@@ -79,3 +84,29 @@ func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	}
 	return list, nil
 }
+
+// subjectKeysTable records what a database of its own for subject keys has been given.
+const subjectKeysTable = "public.annals_keys_migrations"
+
+// UpSubjectKeys applies what subject keys need to a database that holds nothing else of Annals.
+func UpSubjectKeys(ctx context.Context, db *sql.DB) (applied []string, err error) {
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, fmt.Errorf("make the migration lock: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, subjectKeysOnly{},
+		goose.WithTableName(subjectKeysTable), goose.WithSessionLocker(locker))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return up(ctx, p)
+}
+
+// subjectKeysOnly shows the migrations of the subject keys alone.
+type subjectKeysOnly struct{}
+
+// Open implements fs.FS.
+func (subjectKeysOnly) Open(name string) (fs.File, error) { return FS.Open(name) }
+
+// Glob implements fs.GlobFS, by which goose finds migrations.
+func (subjectKeysOnly) Glob(string) ([]string, error) { return fs.Glob(FS, "*_subject_keys*.sql") }

@@ -40,7 +40,7 @@ deployment. Exit status 1 means that an event failed.`,
 			if options.Workers < 0 || options.Workers > 64 {
 				return misuse(cmd, "--workers must be 0 to 64")
 			}
-			return c.withReader(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
+			return c.withRecorded(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
 				return c.check(ctx, reader, options, output)
 			})
 		},

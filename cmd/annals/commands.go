@@ -14,6 +14,7 @@ func (c *cli) subcommands() []*cobra.Command {
 		c.eventsCommand(),
 		c.auditCommand(),
 		c.checkCommand(),
+		c.subjectsCommand(),
 		c.doctorCommand(),
 		c.versionCommand(),
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/spf13/cobra"
 
 	"annals/domain"
@@ -249,8 +250,26 @@ func plainRefusal(err error) error {
 	return err
 }
 
-// withReader runs a command on a reader of the log.
-func (c *cli) withReader(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) (err error) {
+// withReader runs a command on a reader of the log that shows personal text.
+func (c *cli) withReader(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) error {
+	return c.withLog(cmd, func(ctx context.Context, dsn string, tenants *eventstore.Tenants, log *sqlx.DB) error {
+		return c.withOpenReader(ctx, dsn, tenants, func(tenants *eventstore.Tenants) error {
+			return work(ctx, eventstore.NewReader(tenants, log))
+		})
+	})
+}
+
+// withRecorded runs a command on a reader of the log as it was recorded.
+func (c *cli) withRecorded(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) error {
+	return c.withLog(cmd, func(ctx context.Context, _ string, tenants *eventstore.Tenants, log *sqlx.DB) error {
+		return work(ctx, eventstore.NewReader(tenants, log))
+	})
+}
+
+// withLog runs a command on what a reader of the log needs.
+func (c *cli) withLog(
+	cmd *cobra.Command, work func(ctx context.Context, dsn string, tenants *eventstore.Tenants, log *sqlx.DB) error,
+) (err error) {
 	ctx := cmd.Context()
 	d, err := c.openDatabase(ctx, quietLogger(c.stderr), false)
 	if err != nil {
@@ -270,7 +289,7 @@ func (c *cli) withReader(cmd *cobra.Command, work func(context.Context, *eventst
 		return err
 	}
 	defer queries.Close()
-	return work(ctx, eventstore.NewReader(eventstore.NewTenants(queries), log))
+	return work(ctx, d.dsn, eventstore.NewTenants(queries), log)
 }
 
 // checkMigrated refuses a database that isn't at this program's schema, or can't be reached.

@@ -27,7 +27,14 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	secrets, err := os.MkdirTemp("", "annals-secrets-")
+	if err != nil {
+		panic(err)
+	}
+	// Tests that name a database share a secret; those with a data directory of their own would find one there.
+	os.Setenv("ANNALS_SUBJECT_KEYS_FILE", filepath.Join(secrets, "subject-keys.secret"))
 	code := m.Run()
+	os.RemoveAll(secrets)
 	built.remove()
 	os.Remove(signingKeyFile)
 	os.Exit(code)

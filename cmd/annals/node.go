@@ -18,6 +18,7 @@ import (
 	"annals/domain/operations"
 	"annals/eventstore"
 	"annals/eventstore/apikeys"
+	"annals/eventstore/subjectkeys"
 	"annals/migrations"
 	"annals/projections"
 	"annals/projections/auditlog"
@@ -47,6 +48,7 @@ const (
 
 // node is one running Annals: the event store, the subscribers and the REST handler over one database.
 type node struct {
+	subjects  *subjectkeys.Keys // nil: this node records no personal text, and shows it sealed
 	store     *eventstore.Store
 	commands  *measuredCommands // the runner, timed
 	ownerDB   *sql.DB
@@ -130,9 +132,14 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	if n.registry, err = newRegistry(); err != nil {
 		return err
 	}
-	n.store, err = eventstore.Open(ctx, eventstore.Config{
-		DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName,
-	})
+	config := eventstore.Config{DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName}
+	if n.subjects, err = cfg.subjectKeys.open(ctx, true); err != nil {
+		return err
+	}
+	if n.subjects != nil {
+		config.Keys = n.subjects
+	}
+	n.store, err = eventstore.Open(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -323,6 +330,9 @@ func (n *node) closeInOrder(ctx context.Context) error {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close(ctx))
+	}
+	if n.subjects != nil {
+		_ = n.subjects.Close()
 	}
 	for _, pool := range n.pools {
 		_ = pool.Close() // reports connections that broke while they were idle: nothing was under way on them

@@ -69,6 +69,7 @@ func (n *node) newNotifier(ctx context.Context, f *notificationFlags) error {
 	n.notifier.queue = notifications.NewQueue(pool)
 	cfg := notifications.SenderConfig{
 		Queue: n.notifier.queue, Webhook: notify.NewWebhooks(!f.publicOnly), Logger: n.logger, Metrics: n.metrics,
+		Vault:    n.store.Vault,
 		Attempts: f.attempts, FirstWait: f.retry, Timeout: f.timeout,
 	}
 	if f.mail.Addr != "" {

@@ -13,6 +13,7 @@ type cli struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	db             databaseFlags
+	subjectKeys    keyFlags
 	misused        error // what help was asked for that there isn't
 }
 
@@ -45,6 +46,7 @@ Without --database-url (or DATABASE_URL) the commands use a private PostgreSQL i
 		return &misuseError{command: cmd.CommandPath(), err: err}
 	})
 	c.db.register(root.PersistentFlags())
+	c.subjectKeys.register(root.PersistentFlags())
 	root.PersistentPreRunE = c.applyEnvironment
 	root.AddCommand(c.subcommands()...)
 	c.refuseUnknownHelp(root)

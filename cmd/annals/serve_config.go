@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type serveConfig struct {
 	own              *ownCaller // of a server that a command runs for itself alone; nil: keys and tokens
 	signing          signingFlags
 	secrets          integrity.Secrets // what the signing flags say
+	subjectKeys      keySource         // of personal text
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -110,9 +112,9 @@ func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
 			value = strings.Join(list.GetSlice(), ",")
 		}
 		switch {
-		case f.Name == "database-url":
+		case f.Name == "database-url", f.Name == "subject-keys-url":
 			value = maskSecrets(value)
-		case (f.Name == "smtp-password" || f.Name == "signing-passphrase") && value != "":
+		case slices.Contains([]string{"smtp-password", "signing-passphrase", "subject-keys-passphrase"}, f.Name) && value != "":
 			value = "xxxxx"
 		}
 		_, failure = fmt.Fprintf(c.stdout, "%s=%s\n", f.Name, value)

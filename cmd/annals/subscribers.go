@@ -9,6 +9,7 @@ import (
 	"annals/domain/manufacturing"
 	"annals/domain/notifications"
 	"annals/domain/operations"
+	"annals/domain/privacy"
 	"annals/eventstore"
 	"annals/projections"
 	"annals/projections/auditlog"
@@ -34,6 +35,7 @@ func newRegistry() (*domain.Registry, error) {
 	definitions = append(definitions, manufacturing.Definitions()...)
 	definitions = append(definitions, notifications.Definitions()...)
 	definitions = append(definitions, operations.Definitions()...)
+	definitions = append(definitions, privacy.Definitions()...)
 	return domain.NewRegistry(definitions...)
 }
 

@@ -101,7 +101,9 @@ func (k *Keys) unlock(ctx context.Context, secret Secret) error {
 }
 
 // Digest names a subject in receipts, without telling who it is.
-func (k *Keys) Digest(client string, subject domain.Subject) []byte { return digest(k.digestKey, client, subject) }
+func (k *Keys) Digest(client string, subject domain.Subject) []byte {
+	return digest(k.digestKey, client, subject)
+}
 
 // Current implements eventstore.SubjectKeys. Of several callers that meet a new subject at once, one makes the key and all
 // use it. A key that is then not used, because the append didn't happen, does no harm.

@@ -73,7 +73,9 @@ func unwrap(aead cipher.AEAD, wrapped []byte, purpose string) ([]byte, error) {
 // Purposes of what is wrapped.
 const purposeDigest = "annals digest key"
 
-func purposeKey(id domain.ID, client string) string { return fmt.Sprintf("annals subject key %s %s", id, client) }
+func purposeKey(id domain.ID, client string) string {
+	return fmt.Sprintf("annals subject key %s %s", id, client)
+}
 
 func purposeReference(id domain.ID) string { return fmt.Sprintf("annals subject reference %s", id) }
 
