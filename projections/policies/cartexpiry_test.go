@@ -13,6 +13,7 @@ import (
 	"annals/domain/commerce"
 	"annals/eventstore"
 	"annals/eventstore/pgtest"
+	"annals/eventstore/subjectkeys/keystest"
 	"annals/projections"
 	"annals/projections/carts"
 	"annals/projections/policies"
@@ -28,7 +29,7 @@ func open(t testing.TB, db *pgtest.DB, registry *domain.Registry) *node {
 	t.Helper()
 	n := &node{}
 	store, err := eventstore.Open(context.Background(), eventstore.Config{
-		DSN: db.DSN, Registry: registry,
+		DSN: db.DSN, Registry: registry, Keys: keystest.Open(t, db.DSN),
 		Clock: func() time.Time { return time.Now().Add(time.Duration(n.offset.Load())) },
 	})
 	if err != nil {

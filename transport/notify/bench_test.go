@@ -23,6 +23,7 @@ import (
 	webhook "annals/domain/notifications"
 	"annals/eventstore"
 	"annals/eventstore/pgtest"
+	"annals/eventstore/subjectkeys/keystest"
 	"annals/projections"
 	"annals/projections/policies/notifications"
 	"annals/projections/webhooks"
@@ -68,7 +69,9 @@ type node struct {
 func (b *bench) node(mail bool) *node {
 	b.t.Helper()
 	ctx := context.Background()
-	store, err := eventstore.Open(ctx, eventstore.Config{DSN: b.DSN, Registry: b.registry, CommandConns: 4, QueryConns: 4})
+	store, err := eventstore.Open(ctx, eventstore.Config{
+		DSN: b.DSN, Registry: b.registry, Keys: keystest.Open(b.t, b.DSN), CommandConns: 4, QueryConns: 4,
+	})
 	check(b.t, err)
 	b.t.Cleanup(func() { check(b.t, store.Close(context.Background())) })
 	queue, err := eventstore.OpenDB(b.DSN, eventstore.RoleApp, 4, "notifications")

@@ -26,6 +26,8 @@ import (
 	"annals/eventstore"
 	"annals/eventstore/apikeys"
 	"annals/eventstore/pgtest"
+	"annals/eventstore/subjectkeys"
+	"annals/eventstore/subjectkeys/keystest"
 	"annals/projections"
 	policy "annals/projections/policies/notifications"
 	"annals/projections/replay"
@@ -38,6 +40,7 @@ type bench struct {
 	t        *testing.T
 	url      string
 	store    *eventstore.Store
+	keys     *subjectkeys.Keys
 	group    *projections.Group
 	db       *pgtest.DB
 	registry *domain.Registry
@@ -95,7 +98,10 @@ func newServerWith(
 		commerce.Definitions(), manufacturing.Definitions(), notifications.Definitions(), operations.Definitions())...)
 	check(t, err)
 	b.registry = registry
-	b.store, err = eventstore.Open(ctx, eventstore.Config{DSN: b.db.DSN, Registry: registry, CommandConns: 4, QueryConns: 4})
+	b.keys = keystest.Open(t, b.db.DSN)
+	b.store, err = eventstore.Open(ctx, eventstore.Config{
+		DSN: b.db.DSN, Registry: registry, Keys: b.keys, CommandConns: 4, QueryConns: 4,
+	})
 	check(t, err)
 	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
 	subscribers, err := eventstore.OpenPreparedDB(b.db.DSN, eventstore.RoleApp, 6, "test")
