@@ -57,12 +57,16 @@ func (a *attempt) request(ctx context.Context, work domain.Work) (AppendRequest,
 	return request, nil
 }
 
-// seal seals the personal text of a change's event i, which is to have the id.
+// seal seals the personal text of a change's event i, which is to have the id. It reports whether there was any.
 func (x *execution) seal(
 	ctx context.Context, c *domain.Change, i int, id domain.ID, fetched map[domain.Subject]SubjectKey,
-) (changed bool, err error) {
-	c.Events[i], changed, err = x.r.Vault.seal(ctx, x.cmd.Client, c.ID, id, c.Events[i], x.r.Registry, fetched)
-	return changed, err
+) (sealed bool, err error) {
+	d, known := x.r.Registry.EventDefinition(c.Events[i].EventType())
+	if !known || !carriesText(d, c.Events[i]) {
+		return false, nil
+	}
+	c.Events[i], err = x.r.Vault.seal(ctx, x.cmd.Client, d, c.Events[i], c.ID, id, fetched)
+	return true, err
 }
 
 // refold makes the state after a change anew from its events.

@@ -109,9 +109,9 @@ func discard(conn *sqlx.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// unavailable adds ErrUnavailable to errors that mean that the database couldn't be reached, as opposed to one that
-// answered with an error.
-func unavailable(err error) error {
+// Unavailable adds ErrUnavailable to errors of statements that mean that the database couldn't be reached, as opposed to
+// one that answered with an error.
+func Unavailable(err error) error {
 	var answered *pq.Error
 	switch {
 	case err == nil, errors.Is(err, sql.ErrNoRows), errors.Is(err, ErrUnavailable),
@@ -131,3 +131,5 @@ func unavailable(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 }
+
+func unavailable(err error) error { return Unavailable(err) }

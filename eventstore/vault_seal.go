@@ -98,39 +98,39 @@ func (s sealedText) open(key SubjectKey) (domain.Personal, error) {
 	return domain.Personal(padded[:end]), nil
 }
 
-// seal gives an event with its personal text sealed, and whether there was any. Keys are fetched once for each subject of
-// a command.
+// carriesText reports whether an event has personal text, and so must be sealed.
+func carriesText(d domain.EventDefinition, e domain.Event) (carries bool) {
+	if d.Personal() != nil {
+		d.Personal().Each(e, func(domain.Personal) { carries = true })
+	}
+	return carries
+}
+
+// seal gives an event with its personal text sealed. Keys are fetched once for each subject of a command.
 func (v *Vault) seal(
-	ctx context.Context, client string, stream, id domain.ID, e domain.Event, registry *domain.Registry,
+	ctx context.Context, client string, d domain.EventDefinition, e domain.Event, stream, id domain.ID,
 	fetched map[domain.Subject]SubjectKey,
-) (_ domain.Event, sealed bool, err error) {
-	d, known := registry.EventDefinition(e.EventType())
-	if !known || d.Personal() == nil {
-		return e, false, nil
-	}
-	d.Personal().Each(e, func(domain.Personal) { sealed = true })
-	if !sealed {
-		return e, false, nil
-	}
+) (domain.Event, error) {
 	if v == nil {
-		return nil, false, fmt.Errorf("%w: event %s", ErrNoSubjectKeys, d.Type)
+		return nil, fmt.Errorf("%w: event %s", ErrNoSubjectKeys, d.Type)
 	}
 	subject := d.Subject(e, stream)
 	if subject.Kind == "" || subject.Reference == "" {
-		return nil, false, fmt.Errorf("event %s carries personal text and doesn't say whom it is about", d.Type)
+		return nil, fmt.Errorf("event %s carries personal text and doesn't say whom it is about", d.Type)
 	}
 	key, ok := fetched[subject]
 	if !ok {
+		var err error
 		if key, err = v.keys.Current(ctx, client, subject); err != nil {
-			return nil, false, fmt.Errorf("key of a subject: %w", err)
+			return nil, fmt.Errorf("key of a subject: %w", err)
 		}
 		fetched[subject] = key
 	}
 	s, err := newSealer(key, id)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return d.Personal().Map(e, s.seal).(domain.Event), true, nil
+	return d.Personal().Map(e, s.seal).(domain.Event), nil
 }
 
 // eachSealed finds the JSON strings in an event's data that are sealed texts. start and end enclose the quotes.

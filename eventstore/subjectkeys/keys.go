@@ -85,7 +85,7 @@ func (k *Keys) unlock(ctx context.Context, secret Secret) error {
 			}
 			return nil
 		case !errors.Is(err, sql.ErrNoRows):
-			return err
+			return eventstore.Unavailable(err)
 		}
 		salt = randomKey()
 		master, err := secret.derive(salt, secret.iterations())
@@ -95,7 +95,7 @@ func (k *Keys) unlock(ctx context.Context, secret Secret) error {
 		_, err = k.db.ExecContext(ctx, `INSERT INTO annals_keys.master (salt, iterations, wrapped) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, salt, secret.iterations(), wrap(master, randomKey(), purposeDigest))
 		if err != nil {
-			return err
+			return eventstore.Unavailable(err)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (k *Keys) Current(ctx context.Context, client string, subject domain.Subjec
 		case err == nil:
 			return k.unwrapKey(id, client, wrapped)
 		case !errors.Is(err, sql.ErrNoRows):
-			return eventstore.SubjectKey{}, fmt.Errorf("read a subject's key: %w", err)
+			return eventstore.SubjectKey{}, fmt.Errorf("read a subject's key: %w", eventstore.Unavailable(err))
 		}
 		if err := k.make(ctx, client, subject, name); err != nil {
 			return eventstore.SubjectKey{}, fmt.Errorf("make a subject's key: %w", err)
@@ -142,7 +142,7 @@ func (k *Keys) make(ctx context.Context, client string, subject domain.Subject, 
 		ON CONFLICT DO NOTHING`,
 		client, subject.Kind, name, id.String(), wrap(k.master, secret, purposeKey(id, client)),
 		wrap(aead, []byte(subject.Reference), purposeReference(id)))
-	return err
+	return eventstore.Unavailable(err)
 }
 
 func (k *Keys) unwrapKey(text, client string, wrapped []byte) (eventstore.SubjectKey, error) {
@@ -169,7 +169,7 @@ func (k *Keys) Lookup(ctx context.Context, ids []domain.ID) (map[domain.ID]event
 	rows, err := k.db.QueryContext(ctx, `SELECT key_id::text, client_id, wrapped FROM annals_keys.keys
 		WHERE key_id = ANY($1::text[]::uuid[])`, pq.Array(texts))
 	if err != nil {
-		return nil, fmt.Errorf("read subject keys: %w", err)
+		return nil, fmt.Errorf("read subject keys: %w", eventstore.Unavailable(err))
 	}
 	defer rows.Close()
 	found := make(map[domain.ID]eventstore.SubjectKey, len(ids))
@@ -177,16 +177,18 @@ func (k *Keys) Lookup(ctx context.Context, ids []domain.ID) (map[domain.ID]event
 		var id, client string
 		var wrapped []byte
 		if err := rows.Scan(&id, &client, &wrapped); err != nil {
-			return nil, fmt.Errorf("read subject keys: %w", err)
+			return nil, fmt.Errorf("read subject keys: %w", eventstore.Unavailable(err))
 		}
 		key, err := k.unwrapKey(id, client, wrapped)
-		if err != nil {
+		switch {
+		case err == nil:
+			found[key.ID] = key
+		case !errors.Is(err, errUnwrap): // a damaged key is as good as none, and mustn't hide what others sealed
 			return nil, err
 		}
-		found[key.ID] = key
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read subject keys: %w", err)
+		return nil, fmt.Errorf("read subject keys: %w", eventstore.Unavailable(err))
 	}
 	return found, nil
 }

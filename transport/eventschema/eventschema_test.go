@@ -20,13 +20,15 @@ import (
 	"annals/domain/manufacturing"
 	"annals/domain/notifications"
 	"annals/domain/operations"
+	"annals/domain/privacy"
 	"annals/transport/eventschema"
 )
 
 func registry(t testing.TB) *domain.Registry {
 	t.Helper()
 	r, err := domain.NewRegistry(slices.Concat(
-		commerce.Definitions(), manufacturing.Definitions(), operations.Definitions(), notifications.Definitions())...)
+		commerce.Definitions(), manufacturing.Definitions(), operations.Definitions(), notifications.Definitions(),
+		privacy.Definitions())...)
 	if err != nil {
 		t.Fatal(err)
 	}

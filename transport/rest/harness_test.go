@@ -23,6 +23,7 @@ import (
 	"annals/domain/manufacturing"
 	"annals/domain/notifications"
 	"annals/domain/operations"
+	"annals/domain/privacy"
 	"annals/eventstore"
 	"annals/eventstore/apikeys"
 	"annals/eventstore/pgtest"
@@ -95,7 +96,8 @@ func newServerWith(
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	b.logger = logger
 	registry, err := domain.NewRegistry(slices.Concat(
-		commerce.Definitions(), manufacturing.Definitions(), notifications.Definitions(), operations.Definitions())...)
+		commerce.Definitions(), manufacturing.Definitions(), notifications.Definitions(), operations.Definitions(),
+		privacy.Definitions())...)
 	check(t, err)
 	b.registry = registry
 	b.keys = keystest.Open(t, b.db.DSN)
