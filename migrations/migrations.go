@@ -7,6 +7,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -109,4 +111,7 @@ type subjectKeysOnly struct{}
 func (subjectKeysOnly) Open(name string) (fs.File, error) { return FS.Open(name) }
 
 // Glob implements fs.GlobFS, by which goose finds migrations.
-func (subjectKeysOnly) Glob(string) ([]string, error) { return fs.Glob(FS, "*_subject_keys*.sql") }
+func (subjectKeysOnly) Glob(pattern string) ([]string, error) {
+	names, err := fs.Glob(FS, pattern)
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "_subject_keys") }), err
+}

@@ -41,7 +41,7 @@ type bench struct {
 	t        *testing.T
 	url      string
 	store    *eventstore.Store
-	keys     *subjectkeys.Keys
+	subjects *subjectkeys.Keys
 	group    *projections.Group
 	db       *pgtest.DB
 	registry *domain.Registry
@@ -100,9 +100,9 @@ func newServerWith(
 		privacy.Definitions())...)
 	check(t, err)
 	b.registry = registry
-	b.keys = keystest.Open(t, b.db.DSN)
+	b.subjects = keystest.Open(t, b.db.DSN)
 	b.store, err = eventstore.Open(ctx, eventstore.Config{
-		DSN: b.db.DSN, Registry: registry, Keys: b.keys, CommandConns: 4, QueryConns: 4,
+		DSN: b.db.DSN, Registry: registry, Keys: b.subjects, CommandConns: 4, QueryConns: 4,
 	})
 	check(t, err)
 	t.Cleanup(func() { check(t, b.store.Close(context.Background())) })
