@@ -85,9 +85,7 @@ func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 		}
 		defer listener.Close()
 	}
-	if cfg.subjectKeys, err = c.keySource(d.dsn); err != nil {
-		return err
-	}
+	cfg.subjectKeys = c.keySource(d.dsn)
 	n, err := startNode(ctx, cfg, d.dsn, logger)
 	if err != nil {
 		return err
@@ -156,9 +154,7 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	if cfg.subjectKeys, err = c.keySource(d.dsn); err != nil {
-		return err
-	}
+	cfg.subjectKeys = c.keySource(d.dsn)
 	n, err := startNode(ctx, cfg, d.dsn, logger)
 	if err != nil {
 		return err

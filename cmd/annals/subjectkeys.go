@@ -10,13 +10,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"annals/eventstore"
-	"annals/eventstore/embedded"
 	"annals/eventstore/secretfile"
 	"annals/eventstore/subjectkeys"
 	"annals/migrations"
 )
 
-// subjectKeysFile is the name of the file with the secret that wraps subject keys, in the data directory.
+// subjectKeysFile is the name of the file with the secret that wraps subject keys.
 const subjectKeysFile = "subject-keys.secret"
 
 // keyFlags say where the keys of personal text are, and the secret that wraps them.
@@ -42,22 +41,15 @@ type keySource struct {
 }
 
 // keySource gives where the keys of the flags are, for the log in a database.
-func (c *cli) keySource(dsn string) (keySource, error) {
+func (c *cli) keySource(dsn string) keySource {
 	s := keySource{dsn: dsn, secret: c.subjectKeys.secret}
 	if c.subjectKeys.url != "" {
 		s.dsn, s.apart = c.subjectKeys.url, true
 	}
 	if s.secret.File == "" {
-		dir := c.db.dataDir
-		if dir == "" {
-			var err error
-			if dir, err = embedded.DefaultDataDir(); err != nil {
-				return s, err
-			}
-		}
-		s.secret.File = filepath.Join(dir, subjectKeysFile)
+		s.secret.File = filepath.Join(c.db.passphraseDir(), subjectKeysFile)
 	}
-	return s, nil
+	return s
 }
 
 // open opens the keys. With create it makes what is missing: tables in a database of their own, and a first secret. Without
@@ -110,11 +102,7 @@ func prepareSubjectKeys(ctx context.Context, owner *sqlx.DB) error {
 func (c *cli) withOpenReader(
 	ctx context.Context, dsn string, tenants *eventstore.Tenants, work func(*eventstore.Tenants) error,
 ) error {
-	source, err := c.keySource(dsn)
-	var keys *subjectkeys.Keys
-	if err == nil {
-		keys, err = source.open(ctx, false)
-	}
+	keys, err := c.keySource(dsn).open(ctx, false)
 	if err != nil {
 		fmt.Fprintf(c.stderr, "personal text is shown sealed: %v\n", err)
 	}

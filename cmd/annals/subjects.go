@@ -80,11 +80,7 @@ func (f *subjectFlags) digest(keys *subjectkeys.Keys) string {
 // withSubjects runs a command on a node whose subscribers don't run, and the subject keys.
 func (c *cli) withSubjects(cmd *cobra.Command, work func(context.Context, *node, *subjectkeys.Keys) error) error {
 	return c.withOperator(cmd, func(ctx context.Context, n *node) error {
-		source, err := c.keySource(n.dsn)
-		if err != nil {
-			return err
-		}
-		keys, err := source.open(ctx, false)
+		keys, err := c.keySource(n.dsn).open(ctx, false)
 		if err != nil {
 			return err
 		}

@@ -416,11 +416,11 @@ func TestKeysApart(t *testing.T) {
 		t.Errorf("the log's database has %d keys, %v", made, err)
 	}
 	annals(t, append(apart, "battery staple", "serve", "--addr", "127.0.0.1:0")...).exits(exitFailed).says("another passphrase or key file")
-	wrong := annals(t, append(apart, "battery staple", "events", "show", "1")...).exits(0).says("shown sealed").prints("annals:sealed:1:")
+	wrong := annals(t, append(apart, "battery staple", "events", "export", "--client", shop)...).exits(0).says("shown sealed").prints("annals:sealed:1:")
 	if strings.Contains(wrong.stdout.String(), "Sieben") {
 		t.Errorf("with a wrong passphrase: %s", wrong.stdout)
 	}
-	annals(t, append(apart, "correct horse", "events", "show", "1")...).exits(0).prints("Sieben AG")
+	annals(t, append(apart, "correct horse", "events", "export", "--client", shop)...).exits(0).prints("Sieben AG")
 	annals(t, append(database, "subjects", "list")...).exits(exitFailed).says("no personal text has been recorded yet")
 	annals(t, append(apart, "correct horse", "subjects", "list")...).exits(0).prints("Sieben AG", "customer_name")
 	annals(t, append(apart, "correct horse", "serve", "--print-config")...).exits(0).prints("subject-keys-passphrase=xxxxx")
