@@ -106,6 +106,8 @@ var (
 	ErrOverloaded = errors.New("too many appends are waiting")
 	// ErrUnavailable: the database can't be reached. Nothing was written.
 	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrDiskFull: the database's disk is full. Nothing was written; it is an ErrUnavailable that lasts until there is room.
+	ErrDiskFull = fmt.Errorf("%w: its disk is full", ErrUnavailable)
 	// ErrOutcomeUnknown: the connection was lost and whether the append was committed couldn't be found out in time.
 	// The same request with the same idempotency key finds out.
 	ErrOutcomeUnknown = errors.New("the outcome of the append is unknown")

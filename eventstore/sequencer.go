@@ -94,13 +94,14 @@ type Sequencer struct {
 	listen *listener
 
 	// Of the writer alone.
-	link    *link
-	lost    backend // the last connection's, until it is known to be gone
-	wire    parts   // reused buffer
-	batch   []*pending
-	settled []*pending
-	types   []string // of the events that a batch wrote; reused
-	target  int      // how many requests the next batch is worth waiting for
+	link     *link
+	lost     backend // the last connection's, until it is known to be gone
+	wire     parts   // reused buffer
+	batch    []*pending
+	settled  []*pending
+	types    []string  // of the events that a batch wrote; reused
+	target   int       // how many requests the next batch is worth waiting for
+	fullSaid time.Time // when it was last logged that the disk is full
 }
 
 // versionsPerGeneration bounds the memory of stream versions: about 100 bytes a stream, two generations.

@@ -162,6 +162,9 @@ func (s *Sequencer) commit(batch []*pending) {
 		case failedBehind:
 			s.behind(batch, err)
 			return
+		case failedFull:
+			s.full(batch, err)
+			return
 		case failedTransient:
 			s.log.Warn("the database could not take an append", "error", err, "requests", len(batch))
 			s.pause(attempt)
@@ -287,6 +290,24 @@ func (s *Sequencer) bisect(batch []*pending, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finish(p, AppendOutcome{}, err)
+	s.ready.Store(int64(s.queue.readyCount))
+}
+
+// full refuses a batch for which there is no room. The next one is tried all the same: there may be room by then.
+func (s *Sequencer) full(batch []*pending, err error) {
+	if now := time.Now(); now.Sub(s.fullSaid) > time.Second { // the log may be on that disk, too
+		s.fullSaid = now
+		s.log.Error("the database's disk is full: nothing can be written until there is room", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range batch {
+		if p.unknown {
+			s.finish(p, AppendOutcome{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
+		} else {
+			s.finish(p, AppendOutcome{}, fmt.Errorf("%w: %w", ErrDiskFull, err))
+		}
+	}
 	s.ready.Store(int64(s.queue.readyCount))
 }
 

@@ -297,11 +297,15 @@ const (
 	failedTransient                // not committed; the connection is fine
 	failedSession                  // not committed; another connection may do better
 	failedBehind                   // not committed: the log's tail is lost
+	failedFull                     // not committed: the disk is full, which won't pass in a moment
 	failedUnknown                  // the connection is gone, and with it the answer
 )
 
-// codeLogBehind is the SQLSTATE that append_v1 raises for a lost tail.
-const codeLogBehind = "AN001"
+// SQLSTATEs that are looked at by themselves.
+const (
+	codeLogBehind = "AN001" // append_v1 raises it for a lost tail
+	codeDiskFull  = "53100"
+)
 
 // judge reads an error. Only the server's own ERROR says that nothing was committed; lib/pq turns a FATAL into
 // driver.ErrBadConn, as it does with a connection that ended.
@@ -312,6 +316,9 @@ func judge(err error) failure {
 	}
 	if e.Code == codeLogBehind {
 		return failedBehind
+	}
+	if e.Code == codeDiskFull {
+		return failedFull
 	}
 	switch e.Code[:min(2, len(e.Code))] {
 	case "22", "23", "54":

@@ -119,11 +119,14 @@ func Unavailable(err error) error {
 		return err
 	case errors.As(err, &answered):
 		class := string(answered.Code.Class())
-		// 08 connection, 53 resources, 57P server shutting down or starting.
+		// 08 connection, 53 resources, 57P server shutting down or starting, 58 the system below.
 		if answered.Code == "57014" { // query_canceled: the caller's deadline or a statement_timeout
 			return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 		}
-		if class == "08" || class == "53" || strings.HasPrefix(string(answered.Code), "57P") {
+		if answered.Code == codeDiskFull {
+			return fmt.Errorf("%w: %w", ErrDiskFull, err)
+		}
+		if class == "08" || class == "53" || class == "58" || strings.HasPrefix(string(answered.Code), "57P") {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return err

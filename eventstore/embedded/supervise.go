@@ -7,7 +7,7 @@ import (
 
 const (
 	firstDelay   = 50 * time.Millisecond
-	longestDelay = 10 * time.Second
+	longestDelay = 5 * time.Second
 	healthyAfter = time.Minute
 )
 

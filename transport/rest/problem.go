@@ -98,6 +98,7 @@ var failures = []struct {
 		"have been written. The same request with the same Idempotency-Key finds out"},
 	{eventstore.ErrLogBehind, "unavailable", "the log lost events that were acknowledged; nothing was written, and this " +
 		"server takes no command until an operator has looked"},
+	{eventstore.ErrDiskFull, "unavailable", "the database's disk is full; nothing was written"},
 	{eventstore.ErrUnavailable, "unavailable", "the database can't be reached; nothing was written"},
 	{tokens.ErrUnavailable, "unavailable", "the token issuer's keys can't be had; nothing was written"},
 	{eventstore.ErrClosed, "unavailable", "the server is stopping; nothing was written"},

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"annals/eventstore/embedded"
+	"annals/eventstore/pgtest"
+)
+
+// A database whose disk is full answers commands with a clear 503, also when PostgreSQL itself goes down over it, and takes
+// them again by itself when there is room.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	for name, inside := range map[string]func(*testing.T, *sqlx.DB){
+		"tables": func(*testing.T, *sqlx.DB) {},
+		"write-ahead log": func(t *testing.T, db *sqlx.DB) {
+			// A new segment is needed for which there is no room: PostgreSQL panics.
+			for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+				if _, err := db.Exec(`SELECT pg_logical_emit_message(false, 'test', 'x'), pg_switch_wal()`); err != nil {
+					t.Logf("PostgreSQL: %v", err)
+					return
+				}
+			}
+			t.Error("PostgreSQL finds room for its log")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk, ok := smallDisk(t)
+			if !ok { // in a container without the right to mount; TestNoRoom has what can be shown there
+				t.Log("no disk of its own can be had")
+				return
+			}
+			database := []string{"--data-dir", filepath.Join(disk, "data")}
+			server := serveChild(t, database...)
+			l := newLoad(t, server).start(4)
+			l.progress(50)
+			dsn, err := embedded.Locate(database[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			db := sqlx.MustOpen("postgres", dsn)
+			defer db.Close()
+			filler := fill(t, disk)
+			inside(t, db)
+			awaitRefusal(t, server.caller(shop))
+			server.caller(shop).send("GET", "/healthz", "").is(http.StatusOK)
+			if r := server.caller(shop).send("GET", "/v1/products", ""); r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {
+				t.Errorf("a query on a full disk: status %d, %s", r.status, r.body)
+			}
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+			freed := time.Now()
+			l.progress(1)
+			t.Logf("commands are taken %s after there is room", time.Since(freed))
+			l.progress(50)
+			l.finish(server, database...)
+			server.stop()
+		})
+	}
+}
+
+// smallDisk gives a file system of the test's own that is soon full: in memory, which takes the right to mount. ok is false
+// where that can't be had.
+func smallDisk(t *testing.T) (dir string, ok bool) {
+	t.Helper()
+	dir = pgtest.DataDir(t)
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=192m,mode=0755")
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		return "", false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+	return dir, true
+}
+
+// fill takes all the room of a disk, and gives the file that has it.
+func fill(t *testing.T, dir string) string {
+	t.Helper()
+	name := filepath.Join(dir, "filler")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	return name
+}
+
+// What PostgreSQL says when it has no room for an event is answered at once, with the reason, and nothing is written.
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	server := serveHere(t, "--database-url", db.DSN)
+	l := newLoad(t, server).start(4)
+	l.progress(20)
+	db.MustExec(`CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			RAISE EXCEPTION 'could not extend file "base/16384/16385": No space left on device' USING ERRCODE = 'disk_full';
+		END $$;
+		CREATE TRIGGER no_room BEFORE INSERT ON annals.events FOR EACH STATEMENT EXECUTE FUNCTION no_room()`)
+	if detail := awaitRefusal(t, server.caller(shop)); !strings.Contains(detail, "disk is full; nothing was written") {
+		t.Errorf("the refusal says %s", detail)
+	}
+	server.says("the database's disk is full")
+	db.MustExec(`DROP TRIGGER no_room ON annals.events; DROP FUNCTION no_room`)
+	l.progress(20)
+	l.finish(server, "--database-url", db.DSN)
+}
+
+// awaitRefusal sends commands until one is refused because of the database. All before it must have succeeded.
+func awaitRefusal(t *testing.T, c *caller) string {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		begin := time.Now()
+		r := c.send("POST", "/v1/carts", `{}`, "Annals-Client: another")
+		switch {
+		case r.status == http.StatusCreated:
+		case r.status == http.StatusServiceUnavailable && r.slug() == "unavailable" && r.header.Get("Retry-After") != "":
+			t.Logf("after %s: %s", time.Since(begin), r.body)
+			return string(r.body)
+		default:
+			t.Fatalf("a command on a full disk: status %d, %s", r.status, r.body)
+		}
+	}
+	t.Fatal("commands go on on a full disk")
+	return ""
+}
