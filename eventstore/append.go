@@ -17,6 +17,8 @@ type AppendRequest struct {
 	Releases    []ClaimChange       // before Claims
 	Claims      []ClaimChange
 	Idempotency *Idempotency // nil: none
+	// Timing, unless nil, is written before Append returns, except when it returns ctx's error.
+	Timing *AppendTiming
 }
 
 // StreamExpectation says at which version a stream must be for the append to happen. 0: it must not exist.

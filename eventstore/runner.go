@@ -105,9 +105,12 @@ func (r *CommandRunner) Run(
 		ctx, cancel = context.WithTimeout(ctx, defaultCommandTimeout)
 		defer cancel()
 	}
+	ctx, end := startSpan(ctx, "command")
+	cmd.Metadata = traced(ctx, cmd.Name, cmd.Metadata)
 	x := newExecution(r, cmd, useCase)
 	defer x.leaveQueues()
 	result, err := x.run(ctx)
+	end(err)
 	switch {
 	case err == nil && result.Replayed:
 		r.n.replayed.Add(1)

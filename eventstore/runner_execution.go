@@ -65,7 +65,10 @@ func (x *execution) attempt(ctx context.Context) (result CommandResult, final bo
 	u := domain.NewUnitOfWork(a, domain.Environment{
 		Now: x.now, NewID: x.r.NewID, Client: x.cmd.Client, Match: x.cmd.Match,
 	})
-	if err := x.useCase(ctx, u); err != nil {
+	deciding, end := startSpan(ctx, "decide")
+	err = x.useCase(deciding, u)
+	end(err)
+	if err != nil {
 		return a.refuse(ctx, err)
 	}
 	work := u.Work()
@@ -90,7 +93,7 @@ func (x *execution) attempt(ctx context.Context) (result CommandResult, final bo
 	if x.mustQueue(work) {
 		return CommandResult{}, false, nil
 	}
-	outcome, err := x.r.Appender.Append(ctx, request)
+	outcome, err := x.append(ctx, request)
 	if err != nil {
 		return a.failed(ctx, work, err)
 	}

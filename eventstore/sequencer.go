@@ -190,6 +190,9 @@ func (s *Sequencer) Append(ctx context.Context, req AppendRequest) (AppendOutcom
 		<-p.done
 	}
 	outcome, err := p.outcome, p.err
+	if req.Timing != nil {
+		*req.Timing = AppendTiming{Sent: p.sent, Batch: p.batch}
+	}
 	if p.state == stateSent {
 		s.pool.put(p)
 	} // else it still stands in line

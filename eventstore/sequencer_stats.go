@@ -53,13 +53,13 @@ func (t *tally) add(v int64) {
 	t.sum.Add(v)
 }
 
-// distribution gives what was counted; unit is what a value of 1 stands for.
-func (t *tally) distribution(unit float64) Distribution {
+// distribution gives what was counted, divided by what makes a whole unit.
+func (t *tally) distribution(whole float64) Distribution {
 	d := Distribution{
-		Bounds: make([]float64, len(t.bounds)), Counts: make([]int64, len(t.counts)), Sum: float64(t.sum.Load()) * unit,
+		Bounds: make([]float64, len(t.bounds)), Counts: make([]int64, len(t.counts)), Sum: float64(t.sum.Load()) / whole,
 	}
 	for i, b := range t.bounds {
-		d.Bounds[i] = float64(b) * unit
+		d.Bounds[i] = float64(b) / whole
 	}
 	for i := range t.counts {
 		d.Counts[i] = t.counts[i].Load()
@@ -102,11 +102,11 @@ func (c *sequencerCounters) taken(batch []*pending, timeout time.Duration) {
 // Stats gives the counters.
 func (s *Sequencer) Stats() SequencerStats {
 	c := &s.counters
-	nanosecond := 1 / float64(time.Second)
+	const second = float64(time.Second)
 	stats := SequencerStats{
 		Requests: c.requests.distribution(1), Events: c.events.distribution(1),
-		Gather: c.gather.distribution(nanosecond), Wait: c.wait.distribution(nanosecond),
-		Statement: c.statement.distribution(nanosecond),
+		Gather: c.gather.distribution(second), Wait: c.wait.distribution(second),
+		Statement: c.statement.distribution(second),
 		Failures:  make(map[string]int64, len(failureKinds)), Overloaded: c.overloaded.Load(), Reconnects: c.reconnects.Load(),
 	}
 	for kind, name := range failureKinds {

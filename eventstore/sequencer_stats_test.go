@@ -22,7 +22,7 @@ func TestTallyPutsValuesIntoBuckets(t *testing.T) {
 	for _, v := range []int64{0, 1, 2, 10, 11, 100, 101, 5000} {
 		tally.add(v)
 	}
-	got := tally.distribution(.5)
+	got := tally.distribution(2)
 	want := Distribution{Bounds: []float64{.5, 5, 50}, Counts: []int64{2, 2, 2, 2}, Sum: 5225 * .5}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

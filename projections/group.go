@@ -16,6 +16,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"annals/domain"
@@ -44,6 +45,8 @@ type Config struct {
 	Middleware []message.HandlerMiddleware
 	// Audit is called by an operation before it takes effect, which it doesn't when Audit fails. Nil: no audit.
 	Audit func(context.Context, Operation) error
+	// Tracer records a span per page, with links to the traces that wrote its events. Nil: none.
+	Tracer trace.Tracer
 
 	PageSize     int           // events a page; 2,000
 	SyncLag      int64         // positions behind which an answer doesn't wait for a synchronous subscriber; 10,000
@@ -292,7 +295,7 @@ func (g *Group) router() (*message.Router, error) {
 		if err != nil {
 			return nil, fmt.Errorf("subscriber %s: %w", f.spec.Name, err)
 		}
-		router.AddConsumerHandler(f.spec.Name, topic, subscriber, handler)
+		router.AddConsumerHandler(f.spec.Name, topic, subscriber, f.traced(handler))
 	}
 	return router, nil
 }

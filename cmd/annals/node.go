@@ -206,6 +206,7 @@ func (n *node) newGroup(cfg *serveConfig) error {
 	n.group, err = projections.New(projections.Config{
 		DB: db, Policies: leases, Registry: n.registry, Waker: n.store.Sequencer.Signal(), ListenDSN: n.dsn,
 		Logger: n.logger, Metrics: n.metrics, Audit: n.auditOperation,
+		Tracer: cfg.tracer,
 	}, projectors()...)
 	if err != nil {
 		return err
@@ -275,7 +276,7 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		AuditLog:    auditlog.NewQueries(tenants),
 		Access:      n.reads,
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
-		Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
+		Tracer: cfg.tracer, Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
 		MaxCommands: cfg.limits.commands, MaxQueries: cfg.limits.queries,
 		ClientRate: cfg.limits.clientRate, ClientBurst: cfg.limits.clientBurst,
 	})

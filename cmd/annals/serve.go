@@ -64,6 +64,14 @@ func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	tracing, err := newTracing(ctx, cfg.otlpEndpoint, logger)
+	if err != nil {
+		return err
+	}
+	if tracing != nil {
+		cfg.tracer = tracing.Tracer("annals")
+		defer flushTraces(tracing, logger)
+	}
 	var listener net.Listener
 	if local { // first, so that a port in use costs no start of a database
 		if listener, err = listen(ctx, cfg.addr); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel/trace"
 
 	"annals/eventstore/integrity"
 )
@@ -33,6 +34,8 @@ type serveConfig struct {
 	signing          signingFlags
 	secrets          integrity.Secrets // what the signing flags say
 	subjectKeys      keySource         // of personal text
+	otlpEndpoint     string
+	tracer           trace.Tracer // nil: none
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
@@ -60,6 +63,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	s.limits.register(flags)
 	s.identity.register(flags)
 	s.signing.register(flags)
+	flags.StringVar(&s.otlpEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector that takes traces by OTLP over HTTP; none: no traces")
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.BoolVar(&s.printConfig, "print-config", false, "print the configuration, with secrets masked, and exit")
@@ -84,6 +88,11 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 	}
 	if err := s.notifications.check(cmd); err != nil {
 		return err
+	}
+	if s.otlpEndpoint != "" {
+		if err := checkOTLP(s.otlpEndpoint); err != nil {
+			return misuse(cmd, "--otlp-endpoint: %v", err)
+		}
 	}
 	if err := s.limits.check(cmd); err != nil {
 		return err
@@ -112,7 +121,7 @@ func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
 			value = strings.Join(list.GetSlice(), ",")
 		}
 		switch {
-		case f.Name == "database-url", f.Name == "subject-keys-url":
+		case slices.Contains([]string{"database-url", "subject-keys-url", "otlp-endpoint"}, f.Name):
 			value = maskSecrets(value)
 		case slices.Contains([]string{"smtp-password", "signing-passphrase", "subject-keys-passphrase"}, f.Name) && value != "":
 			value = "xxxxx"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
+	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"annals/domain"
 	"annals/domain/notifications"
@@ -54,6 +55,8 @@ type Config struct {
 	Log               *slog.Logger
 	// SynchronousWait bounds how long a command's answer waits for the synchronous subscribers; 0: one second.
 	SynchronousWait time.Duration
+	// Tracer records a span per request. Nil: none.
+	Tracer oteltrace.Tracer
 	// MaxStreams bounds the streams of server-sent events that are open at a time, of which a client has at most a quarter;
 	// 0: 256. Heartbeat is how often each says that it lives; 0: 15 seconds.
 	MaxStreams int
@@ -224,6 +227,8 @@ func (s *server) around(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set(headerRequestID, w.requestID)
 		h.Set("X-Content-Type-Options", "nosniff")
+		r, end := s.traced(w, r)
+		defer end()
 		defer s.observe(w, r, start)
 		defer s.recover(w, r)
 		if err := origins.Check(r); err != nil {
