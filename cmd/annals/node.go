@@ -18,6 +18,7 @@ import (
 	"annals/domain/operations"
 	"annals/eventstore"
 	"annals/eventstore/apikeys"
+	"annals/eventstore/integrity"
 	"annals/eventstore/subjectkeys"
 	"annals/migrations"
 	"annals/projections"
@@ -272,9 +273,10 @@ func (n *node) newHandler(ctx context.Context, cfg *serveConfig) error {
 		Registry:      n.registry,
 		Subscribers:   n.group.Readers(),
 		Authenticator: authenticator, Commands: n.commands, States: n.store.States, Events: n.store.Reader,
-		Growth:      n.store.Sequencer.Signal(),
-		AuditLog:    auditlog.NewQueries(tenants),
-		Access:      n.reads,
+		Growth:    n.store.Sequencer.Signal(),
+		AuditLog:  auditlog.NewQueries(tenants),
+		Access:    n.reads,
+		Integrity: n.integrity.log, Records: integrity.NewRecords(tenants),
 		Projections: n.group, Rebuilds: n.rebuilds, Applied: n.group, Readiness: n.readiness,
 		Tracer: cfg.tracer, Metrics: n.metrics, Log: n.logger, SynchronousWait: cfg.syncWait,
 		MaxCommands: cfg.limits.commands, MaxQueries: cfg.limits.queries,

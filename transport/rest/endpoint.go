@@ -17,6 +17,7 @@ import (
 type endpoint struct {
 	method   string
 	path     string // template of gorilla/mux
+	spans    bool   // the path's last variable takes all that follows, slashes too
 	name     string // operationId in the OpenAPI document
 	may      Roles
 	tenancy  tenancy

@@ -26,6 +26,7 @@ import (
 	"annals/domain/privacy"
 	"annals/eventstore"
 	"annals/eventstore/apikeys"
+	"annals/eventstore/integrity"
 	"annals/eventstore/pgtest"
 	"annals/eventstore/subjectkeys"
 	"annals/eventstore/subjectkeys/keystest"
@@ -142,6 +143,7 @@ func newServerWith(
 	b.config.Access = b.reads
 	b.config.Registry, b.config.Subscribers = registry, b.group.Readers()
 	queries(&b.config, b.store.Tenants)
+	b.config.Integrity = integrity.NewLog(b.store.Commands)
 	b.config.Secrets, b.config.EventTypes = policy.NewQueue(b.store.Commands), registry.EventTypes()
 	for _, f := range change {
 		f(b)

@@ -15,6 +15,8 @@ const (
 	mediaCSV    = "text/csv"
 	mediaHTML   = "text/html"
 	mediaYAML   = "application/yaml"
+	mediaText   = "text/plain"
+	mediaBytes  = "application/octet-stream"
 
 	mediaCloudEvents = "application/cloudevents-batch+json"
 )

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"annals/eventstore"
+	"annals/eventstore/integrity"
 	"annals/projections"
 	"annals/projections/auditlog"
 	"annals/projections/carts"
@@ -30,7 +31,7 @@ func readModels() []projections.Projector {
 
 // queries gives the interface what reads them.
 func queries(c *rest.Config, tenants *eventstore.Tenants) {
-	c.AuditLog = auditlog.NewQueries(tenants)
+	c.AuditLog, c.Records = auditlog.NewQueries(tenants), integrity.NewRecords(tenants)
 	c.Products, c.Carts, c.Orders = products.NewQueries(tenants), carts.NewQueries(tenants), orders.NewQueries(tenants)
 	c.WorkOrders, c.ProductionEntries = workorders.NewQueries(tenants), productionentries.NewQueries(tenants)
 	c.Inspections, c.Holds = inspections.NewQueries(tenants), holds.NewQueries(tenants)

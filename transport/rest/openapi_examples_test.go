@@ -11,6 +11,7 @@ import (
 
 	"annals/projections"
 	"annals/projections/products"
+	"annals/projections/sealer"
 )
 
 // broken is a read model that fails at every event.
@@ -77,7 +78,7 @@ func (w *world) stopped(name string) int64 {
 // TestExamplesOfTheDocument sends every example to the server and holds every answer against the document.
 func TestExamplesOfTheDocument(t *testing.T) {
 	t.Parallel()
-	b := newServerWith(t, append(readModels(), broken{products.New()}), allPolicies)
+	b := newServerWith(t, append(readModels(), broken{products.New()}, sealer.New()), allPolicies, sealed)
 	b.always = []string{"Annals-Client: acme"} // the client of the examples
 	w, c := &world{bench: b}, readContract(t)
 	for _, o := range c.operations() {
@@ -127,7 +128,7 @@ func TestProblemsFitTheDocument(t *testing.T) {
 	c := readContract(t)
 	none := map[string]string{
 		"id": "018f5c1e-0000-7c33-8a51-3b9f0c2d4e6f", "product_id": exampleID, "aggregate_id": "x", "position": "99", "name": "none",
-		"slug": "none", "kpi": "none",
+		"slug": "none", "kpi": "none", "tile": "none",
 	}
 	for _, o := range c.operations() {
 		o.holds(o.send(b, nil, "?no-such-parameter=1", "").is(400))

@@ -157,6 +157,15 @@ func (q *query) position(name string, low int64) (n int64, sent bool) {
 	return n, true
 }
 
+// required is position for a parameter that must be sent.
+func (q *query) required(name string, low int64) int64 {
+	n, sent := q.position(name, low)
+	if !sent {
+		q.fail(name, "is needed")
+	}
+	return n
+}
+
 // time reads an RFC 3339 time; the zero time when it isn't sent.
 func (q *query) time(name string) time.Time {
 	value, sent := q.take(name)

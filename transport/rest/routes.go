@@ -16,6 +16,7 @@ func (s *server) endpoints() []*endpoint {
 		s.thresholdEndpoints(),
 		s.eventEndpoints(),
 		s.auditEndpoints(),
+		s.integrityEndpoints(),
 		s.webhookEndpoints(),
 		s.projectionEndpoints(),
 		s.serverEndpoints(),
@@ -31,7 +32,7 @@ func (s *server) serverEndpoints() []*endpoint {
 		get("/healthz", "healthz", s.healthz, mediaJSON),
 		get("/readyz", "readyz", s.readyz, mediaJSON),
 		get("/metrics", "metrics", s.showMetrics),
-		get("/openapi.yaml", "openapi", s.showOpenAPI, mediaYAML, "text/yaml", "application/x-yaml", "text/plain"),
+		get("/openapi.yaml", "openapi", s.showOpenAPI, mediaYAML, "text/yaml", "application/x-yaml", mediaText),
 		get("/docs", "docs", s.showDocs, mediaHTML),
 		get("/problems/{slug}", "problem", s.problemPage, mediaHTML, mediaJSON),
 	}

@@ -45,6 +45,8 @@ type Config struct {
 	EventTypes        []string // every type there is, which webhooks can name
 	AuditLog          AuditLog
 	Access            Access
+	Integrity         Integrity
+	Records           Records
 	Projections       Projections
 	Rebuilds          Rebuilds
 	Applied           Applied
@@ -122,6 +124,9 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	return s.around(router), router, nil
 }
 
+// spanning ends the template of a path whose last variable takes all that follows.
+const spanning = ":.+}"
+
 // group holds the paths that begin alike, so that a request is compared with few of the routes.
 type group struct {
 	prefix string
@@ -166,6 +171,9 @@ func groups(endpoints []*endpoint) []*group {
 		p, known := byPath[e.path]
 		if !known {
 			p = &path{template: e.path}
+			if e.spans {
+				p.template = strings.TrimSuffix(e.path, "}") + spanning
+			}
 			byPath[e.path] = p
 			prefix := prefixOf(e.path)
 			g, known := byPrefix[prefix]
