@@ -27,7 +27,8 @@ the database's reach can later show any change of the events before it, whoever 
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.auditCheckpointCommand(), c.auditProveCommand(), c.auditExportCommand(), c.auditVerifyCommand())
+	cmd.AddCommand(c.auditCheckpointCommand(), c.auditProveCommand(), c.auditExportCommand(), c.auditVerifyCommand(),
+		c.auditKeysCommand())
 	return cmd
 }
 

@@ -44,6 +44,14 @@ func (f *signingFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
+// signingSecrets reads the flags of a command that has them.
+func (c *cli) signingSecrets(cmd *cobra.Command, f *signingFlags) (integrity.Secrets, error) {
+	if err := f.check(cmd); err != nil {
+		return integrity.Secrets{}, err
+	}
+	return f.secrets(c.db.passphraseDir())
+}
+
 // signingEnvironment is what the environment says to commands that have no such flags but run a server of their own.
 func (c *cli) signingEnvironment() *signingFlags {
 	return &signingFlags{
@@ -114,9 +122,10 @@ type integrityNode struct {
 	signer *integrity.Signer
 }
 
-func (n *node) newIntegrity(secrets integrity.Secrets) {
+// newIntegrity makes what seals and signs, which doesn't run yet. actor is who makes or changes keys.
+func (n *node) newIntegrity(secrets integrity.Secrets, actor string) {
 	keys := integrity.NewKeys(integrity.KeysConfig{
-		DB: n.store.Commands, Recorder: keyRecorder{n.store, systemCommand("annals")}, Secrets: secrets, Logger: n.logger,
+		DB: n.store.Commands, Recorder: keyRecorder{n.commands, n.store.States, actor}, Secrets: secrets, Logger: n.logger,
 	})
 	n.integrity = integrityNode{
 		log: integrity.NewLog(n.store.Commands), keys: keys,
@@ -136,15 +145,16 @@ func (n *node) ensureKeys(ctx context.Context) error {
 
 // keyRecorder writes what becomes of keys into the log.
 type keyRecorder struct {
-	store   *eventstore.Store
-	command eventstore.Command
+	commands eventstore.Runner
+	states   eventstore.StateReader
+	actor    string
 }
 
 var _ integrity.Recorder = keyRecorder{}
 
 // CurrentKey implements integrity.Recorder.
 func (r keyRecorder) CurrentKey(ctx context.Context) (string, error) {
-	s, err := r.store.States.Current(ctx, eventstore.SystemClient, operations.SigningKey.Type, operations.SigningKeyID())
+	s, err := r.states.Current(ctx, eventstore.SystemClient, operations.SigningKey.Type, operations.SigningKeyID())
 	var refused *domain.Error
 	if errors.As(err, &refused) && refused.Code == domain.CodeNotFound {
 		return "", nil
@@ -170,7 +180,7 @@ func (r keyRecorder) KeyRotated(ctx context.Context, rotation integrity.Rotation
 }
 
 func (r keyRecorder) set(ctx context.Context, c operations.SigningKeyCommand) (int64, error) {
-	result, err := r.store.Runner.Run(ctx, r.command, func(ctx context.Context, u *domain.UnitOfWork) error {
+	result, err := r.commands.Run(ctx, systemCommand(r.actor), func(ctx context.Context, u *domain.UnitOfWork) error {
 		return operations.SetSigningKey(ctx, u, c)
 	})
 	return result.Position, err

@@ -148,7 +148,7 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	if err := n.newNotifier(ctx, &cfg.notifications); err != nil {
 		return err
 	}
-	n.newIntegrity(cfg.secrets)
+	n.newIntegrity(cfg.secrets, "annals")
 	return n.newGroup(cfg)
 }
 

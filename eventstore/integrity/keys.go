@@ -376,7 +376,7 @@ func (k *Keys) open(ctx context.Context, key *storedKey, secrets Secrets) (signe
 	if secrets.SignerKey != "" {
 		outside, err := parseSignerKey(secrets.SignerKey)
 		if err == nil && outside.verifier != key.VerifierKey {
-			err = fmt.Errorf("%w: the key in the file isn't the log's, which is %s: rotate to it first", ErrCannotSign, key.ID)
+			err = fmt.Errorf("%w: the key from outside isn't the log's, which is %s", ErrCannotSign, key.ID)
 		}
 		return outside, err
 	}
