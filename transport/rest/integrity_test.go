@@ -47,7 +47,7 @@ func (b *bench) signingKeys() *integrity.Keys {
 
 func newSealedServer(t *testing.T, change ...func(*bench)) *bench {
 	t.Helper()
-	return newServerOf(t, append(readModels(), sealer.New()), append([]func(*bench){sealed}, change...)...)
+	return newServerOf(t, append(readModels(), sealer.New()), append([]func(*bench){sealed, unwatched}, change...)...)
 }
 
 // checkpoint gives the newest one that covers a position, verified by the key that the server names.
@@ -202,7 +202,7 @@ func TestProofsThatThereAreNot(t *testing.T) {
 // Where nobody signs, requests wait for a while and then say so.
 func TestWithoutCheckpoints(t *testing.T) {
 	t.Parallel()
-	b := newServerOf(t, append(readModels(), sealer.New()))
+	b := newServerOf(t, append(readModels(), sealer.New()), unwatched)
 	b.product("A", 1)
 	for _, path := range []string{"checkpoint", "inclusion?position=1", "consistency?from=1&to=1"} {
 		r := b.send("GET", "/v1/integrity/"+path, "", "Prefer: wait=0").is(503)
@@ -226,6 +226,20 @@ func TestWithoutCheckpoints(t *testing.T) {
 		if r.header.Get("Retry-After") == "" || !strings.Contains(string(r.body), "/problems/read-model-behind") {
 			t.Errorf("%s: %s %v", path, r.body, r.header)
 		}
+	}
+}
+
+// A proof shows the event: that somebody asked for it is on record.
+func TestProofsAreOnRecord(t *testing.T) {
+	t.Parallel()
+	watched := func(b *bench) { b.config.Access = b.reads }
+	b := newSealedServer(t, watched)
+	b.product("A", 1)
+	b.checkpoint(1)
+	b.send("GET", "/v1/integrity/inclusion?position=1", "", "Annals-Actor: eve").is(200)
+	got := b.traces("eve")
+	if len(got) != 1 || got[0].Route != "/v1/integrity/inclusion" || got[0].Rows != 1 || *got[0].FromPosition != 1 {
+		t.Errorf("%v", got)
 	}
 }
 
