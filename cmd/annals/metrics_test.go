@@ -34,7 +34,7 @@ func TestMetricsTellOfLogSubscribersAndCommands(t *testing.T) {
 		`annals_command_duration_seconds_count{command="registerProduct",outcome="appended"} 1`,
 		`annals_command_duration_seconds_count{command="registerProduct",outcome="replayed"} 1`,
 		`annals_command_duration_seconds_count{command="registerProduct",outcome="refused"} 1`,
-		`annals_command_duration_seconds_count{command="operation",outcome="appended"} 1`,
+		`annals_command_duration_seconds_count{command="operation",outcome="appended"} 2`,
 		`annals_append_batch_requests_bucket{le="1"} `, `annals_append_wait_seconds_count `, `annals_append_failures_total{kind="unknown"} 0`,
 		`annals_pool_connections{pool="queries",`, `annals_pool_connections_max{pool="projections"} 8`,
 		`annals_state_loads_total{from="cache"}`, `annals_state_cache_entries `,
