@@ -16,6 +16,7 @@ func (c *cli) subcommands() []*cobra.Command {
 		c.checkCommand(),
 		c.subjectsCommand(),
 		c.doctorCommand(),
+		c.benchCommand(),
 		c.versionCommand(),
 	}
 }

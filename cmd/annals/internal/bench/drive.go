@@ -1,0 +1,189 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// way is one of the ways to do the same work that are compared.
+type way struct {
+	name string
+	// each is how many events a call writes.
+	each int
+	// start prepares callers, each of which does one call at a time, and gives what cleans up after them.
+	start func(ctx context.Context, callers int) (calls []func() error, stop func(), err error)
+	most  int // callers it is measured with at most; 0: any number
+}
+
+// errLater is an answer that says to come back later: it counts as refused, not as failed.
+var errLater = errors.New("refused for now")
+
+// tally is what a way reached in one round or more.
+type tally struct {
+	rates   []float64
+	latency *hdrhistogram.Histogram // of calls, in microseconds
+	calls   int64
+	refused int64
+	cost    cost
+	each    int
+}
+
+// driven lets the callers work for a time.
+func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, into *tally) error {
+	calls, stop, err := w.start(ctx, callers)
+	if stop != nil {
+		defer stop()
+	}
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var failure error
+	var done, refused int64
+	var elapsed time.Duration
+	spent, err := m.during(ctx, func() error {
+		var over atomic.Bool
+		timer := time.AfterFunc(d, func() { over.Store(true) })
+		defer timer.Stop()
+		var all sync.WaitGroup
+		begun := time.Now()
+		for _, call := range calls {
+			all.Go(func() {
+				h := newHistogram()
+				later, err := repeat(ctx, call, &over, h)
+				mu.Lock()
+				defer mu.Unlock()
+				into.latency.Merge(h)
+				done, refused, failure = done+h.TotalCount(), refused+later, cmp.Or(failure, err)
+			})
+		}
+		all.Wait()
+		elapsed = time.Since(begun)
+		return failure
+	})
+	if err != nil {
+		return err
+	}
+	into.rates = append(into.rates, float64(done*int64(w.each))/elapsed.Seconds())
+	into.calls += done
+	into.refused += refused
+	into.cost.add(spent)
+	return nil
+}
+
+// repeat makes calls until it is over. Refused ones aren't among the latencies.
+func repeat(ctx context.Context, call func() error, over *atomic.Bool, h *hdrhistogram.Histogram) (refused int64, err error) {
+	for !over.Load() && ctx.Err() == nil {
+		begun := time.Now()
+		switch err := call(); {
+		case errors.Is(err, errLater):
+			refused++
+		case err != nil:
+			over.Store(true)
+			return refused, err
+		default:
+			_ = h.RecordValue(min(time.Since(begun).Microseconds(), maxLatency))
+		}
+	}
+	return refused, ctx.Err()
+}
+
+const maxLatency = int64(time.Minute / time.Microsecond)
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, 3) }
+
+// compare lets the ways take turns with each number of callers, and gives a row for each of both.
+func compare(ctx context.Context, o *Options, m *meter, ways []way) (*table, error) {
+	t := &table{tallies: make(map[cell]*tally)}
+	for round := range o.Rounds {
+		for _, callers := range o.Callers {
+			for _, w := range ways {
+				if w.most > 0 && callers > w.most {
+					continue
+				}
+				at := cell{w.name, callers}
+				if t.tallies[at] == nil {
+					t.tallies[at] = &tally{latency: newHistogram(), each: w.each}
+					t.order = append(t.order, at)
+				}
+				if err := driven(ctx, m, w, callers, o.Slice, t.tallies[at]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		note(o, "round %d of %d", round+1, o.Rounds)
+	}
+	return t, nil
+}
+
+type cell struct {
+	way     string
+	callers int
+}
+
+// table holds what each way reached with each number of callers.
+type table struct {
+	order   []cell
+	tallies map[cell]*tally
+}
+
+func (t *table) rows() []Row {
+	rows := make([]Row, 0, len(t.order))
+	for _, at := range t.order {
+		rows = append(rows, t.tallies[at].row(at))
+	}
+	return rows
+}
+
+func (t *tally) row(at cell) Row {
+	each := func(total float64) float64 { return total / float64(max(1, t.calls*int64(t.each))) }
+	at99 := func(q float64) float64 { return float64(t.latency.ValueAtQuantile(q)) / 1000 }
+	return Row{
+		Way: at.way, Callers: at.callers, PerSecond: median(t.rates),
+		P50: at99(50), P90: at99(90), P99: at99(99), P999: at99(99.9),
+		ProgramCPU: each(float64(t.cost.program.Microseconds())), GeneratorCPU: each(float64(t.cost.self.Microseconds())),
+		DatabaseCPU: each(float64(t.cost.database.Microseconds())), Allocations: each(float64(t.cost.allocs)),
+		WALBytes: each(float64(t.cost.wal)), Refused: float64(t.refused) / float64(max(1, t.calls+t.refused)),
+	}
+}
+
+// rate gives what a way reached with so many callers; 0 when that wasn't measured.
+func (t *table) rate(way string, callers int) float64 {
+	if got := t.tallies[cell{way, callers}]; got != nil {
+		return median(got.rates)
+	}
+	return 0
+}
+
+// best gives the most that a way reached with any number of callers.
+func (t *table) best(way string) float64 {
+	most := 0.0
+	for at, got := range t.tallies {
+		if at.way == way {
+			most = max(most, median(got.rates))
+		}
+	}
+	return most
+}
+
+func (t *table) p99(way string, callers int) float64 {
+	if got := t.tallies[cell{way, callers}]; got != nil {
+		return float64(got.latency.ValueAtQuantile(99))
+	}
+	return 0
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return v[len(v)/2]
+}
