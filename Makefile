@@ -11,7 +11,7 @@ export CGO_ENABLED = 0
 # One target at a time, also under -j: they share two cores and one server each.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run build test race vet lint vulnerabilities fuzz-smoke bench bench-smoke ci clean postgres FORCE
+.PHONY: help run build test race vet lint vulnerabilities fuzz-smoke bench bench-guard bench-go bench-smoke ci clean postgres FORCE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +42,13 @@ vulnerabilities: ## look dependencies up in the Go vulnerability database
 fuzz-smoke: postgres ## run every fuzz target for FUZZTIME (5s)
 	GO="$(GO)" bin/withpostgres scripts/fuzz-smoke $(FUZZTIME)
 
-bench: postgres ## run the benchmarks (BENCH=regexp) on a durable PostgreSQL
+bench: postgres build ## measure every path beside its baseline, with fsync on (ARGS="append --callers 512")
+	bin/annals bench $(ARGS)
+
+bench-guard: postgres build ## measure briefly, and fail when a ratio is far below what has been reached
+	bin/annals bench append project replay load http --rounds 3 --slice 300ms --callers 1,32,128 --events 100000 --guard
+
+bench-go: postgres ## run the Go benchmarks (BENCH=regexp) on a durable PostgreSQL
 	@packages=$$(scripts/packages-with Benchmark); \
 	bin/withpostgres -fsync $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$packages
 
@@ -50,7 +56,7 @@ bench-smoke: postgres ## run each benchmark once
 	@packages=$$(scripts/packages-with Benchmark); \
 	bin/withpostgres $(GO) test -run '^$$' -short -bench . -benchtime 1x -vet=off $$packages
 
-ci: lint vulnerabilities bench-smoke fuzz-smoke race test ## all that a change must pass
+ci: lint vulnerabilities bench-smoke bench-guard fuzz-smoke race test ## all that a change must pass
 
 clean: ## remove what was built
 	rm -rf bin

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,7 +121,10 @@ type server struct {
 func startServer(ctx context.Context, program, dsn string) (*server, error) {
 	s := &server{ended: make(chan error, 1), log: &tail{}}
 	s.cmd = exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--log-level", "warn")
-	s.cmd.Env = append(os.Environ(), "DATABASE_URL="+dsn, "ANNALS_DATABASE_URL="+dsn)
+	// Nothing of somebody else's server is taken over, and no file of secrets is left behind.
+	ours := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ANNALS_") })
+	s.cmd.Env = append(ours, "ANNALS_DATABASE_URL="+dsn,
+		"ANNALS_SIGNING_PASSPHRASE=of a benchmark", "ANNALS_SUBJECT_KEYS_PASSPHRASE=of a benchmark")
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

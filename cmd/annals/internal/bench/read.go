@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +41,7 @@ func runReplay(ctx context.Context, o *Options, d *database) (_ Report, err erro
 		}
 	}
 	m := newMeter(ctx, d.owner)
-	deps := replay.Deps{DB: d.owner.DB, Registry: registry}
+	deps := replay.Deps{DB: d.owner.DB, Registry: registry, Logger: slog.New(slog.DiscardHandler)}
 	rows := map[string]*tally{}
 	heaps := map[string]float64{}
 	measure := func(name string, work func() error) error {
