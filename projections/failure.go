@@ -27,6 +27,10 @@ type Failure struct {
 	RetryAt   *time.Time `json:"retry_at"`  // the next attempt; nil while paused
 }
 
+// retryDue says in SQL that a failed subscriber is to try again: when it is time, or when the database's clock has jumped
+// back behind the last attempt, as the time may be far off then.
+const retryDue = `(retry_at <= now() OR updated_at > clock_timestamp())`
+
 // maxErrorText bounds the text of an error that is kept, in bytes.
 const maxErrorText = 2000
 

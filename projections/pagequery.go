@@ -78,7 +78,7 @@ func livePage(spec Spec) string {
 WITH checkpoint AS MATERIALIZED (
 	SELECT position FROM annals.subscribers
 	WHERE name = $1 AND version = $2
-	  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND retry_at <= now())
+	  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND ` + retryDue + `)
 	FOR UPDATE SKIP LOCKED
 ), bounds AS MATERIALIZED (
 	SELECT c.position AS low,

@@ -27,13 +27,15 @@ func (g *Group) AddPolicies(policies ...PolicyHandler) error {
 }
 
 // lease makes this node the one that works for a policy, or keeps it so, and gives the checkpoint. held is false while
-// another node has it, or when the policy isn't to run. The database's clock judges.
+// another node has it, or when the policy isn't to run. The database's clock judges; a lease beyond what anybody takes is
+// from before that clock jumped back, and counts for nothing.
 func (g *Group) lease(ctx context.Context, spec Spec) (position int64, held bool, err error) {
 	err = g.cfg.Policies.QueryRowContext(ctx, `
 		UPDATE annals.subscribers SET lease_holder = $3, lease_until = clock_timestamp() + make_interval(secs => $4)
 		WHERE name = $1 AND version = $2
-		  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND retry_at <= now())
-		  AND (lease_holder = $3 OR lease_until IS NULL OR lease_until <= clock_timestamp())
+		  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND `+retryDue+`)
+		  AND (lease_holder = $3 OR lease_until IS NULL OR lease_until <= clock_timestamp()
+		       OR lease_until > clock_timestamp() + make_interval(secs => $4::float8 * 2))
 		RETURNING position`,
 		spec.Name, spec.Version, g.node, g.cfg.Lease.Seconds()).Scan(&position)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -155,6 +155,30 @@ func TestPolicyIsTakenOver(t *testing.T) {
 	}
 }
 
+// TestClockOfTheDatabaseJumpsBack: what was to be over soon now lies far ahead. A lease of a node that is gone is taken over
+// all the same, and what failed is tried again.
+func TestClockOfTheDatabaseJumpsBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(3)...)
+	var cured atomic.Bool
+	g := b.group(b.config(), poisoned("model", &cured))
+	if err := g.AddPolicies(&recorder{name: "reacts"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := projections.EnsureSchemas(context.Background(), b.db.DB, g.Specs()...); err != nil {
+		t.Fatal(err)
+	}
+	b.db.MustExec(`UPDATE annals.subscribers SET lease_holder = '00000000-0000-4000-8000-000000000001',
+		lease_until = clock_timestamp() + interval '1 hour' WHERE name = 'reacts'`)
+	b.db.MustExec(`UPDATE annals.subscribers SET status = 'failed', failure_position = 1, failure_attempts = 1,
+		failed_at = now() + interval '1 hour', updated_at = now() + interval '1 hour', retry_at = now() + interval '61 minutes'
+		WHERE name = 'model'`)
+	b.run(g)
+	b.waitFor(g, "reacts", 3)
+	b.waitFor(g, "model", 3)
+}
+
 func TestPolicyWorksOnOneNodeAtATime(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

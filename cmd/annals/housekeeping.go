@@ -19,7 +19,7 @@ func (n *node) housekeeping(ctx context.Context, retention time.Duration) {
 	ticker := time.NewTicker(housekeepingInterval)
 	defer ticker.Stop()
 	for {
-		if err := n.removeOldKeys(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
+		if err := n.removeExpiredKeys(ctx, retention); err != nil && ctx.Err() == nil {
 			n.logger.Warn("old idempotency keys were not removed; they are tried again later", "error", err)
 		}
 		select {
@@ -28,6 +28,16 @@ func (n *node) housekeeping(ctx context.Context, retention time.Duration) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// removeExpiredKeys removes keys older than the retention. The database's clock judges, as it dated them: this machine's
+// clock may be wrong by more than the retention.
+func (n *node) removeExpiredKeys(ctx context.Context, retention time.Duration) error {
+	var now time.Time
+	if err := n.store.Commands.GetContext(ctx, &now, `SELECT clock_timestamp()`); err != nil {
+		return err
+	}
+	return n.removeOldKeys(ctx, now.Add(-retention))
 }
 
 // removeOldKeys removes the keys of requests, and of reads that were recorded, by age, and those of policies that have caught up: as long as a policy may

@@ -42,7 +42,7 @@ func TestOldIdempotencyKeysAreRemoved(t *testing.T) {
 	if err := n.group.WaitFor(ctx, "kpi_watch", head); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.removeOldKeys(ctx, time.Now().Add(-cfg.keyRetention)); err != nil {
+	if err := n.removeExpiredKeys(ctx, cfg.keyRetention); err != nil {
 		t.Fatal(err)
 	}
 	var left []string

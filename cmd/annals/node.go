@@ -133,7 +133,8 @@ func (n *node) open(ctx context.Context, cfg *serveConfig, appName string) (err 
 	if n.registry, err = newRegistry(); err != nil {
 		return err
 	}
-	config := eventstore.Config{DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName}
+	config := eventstore.Config{DSN: n.dsn, Registry: n.registry, Logger: n.logger, AppName: appName,
+		Clock: cfg.clock}
 	if n.subjects, err = cfg.subjectKeys.open(ctx, true); err != nil {
 		return err
 	}

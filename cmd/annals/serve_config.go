@@ -39,6 +39,8 @@ type serveConfig struct {
 	logFormat        string
 	logLevel         slog.Level
 	printConfig      bool
+
+	clock func() time.Time // of commands; nil: the machine's
 }
 
 // How long reads of the log are collected before they are recorded. A crash takes what is collected.
