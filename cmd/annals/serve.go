@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -64,6 +65,10 @@ func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	secure, err := cfg.tls.config(logger)
+	if err != nil {
+		return err
+	}
 	tracing, err := newTracing(ctx, cfg.otlpEndpoint, logger)
 	if err != nil {
 		return err
@@ -102,8 +107,8 @@ func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 	if err := n.logMode(ctx, cfg, logger); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stderr, "listening on http://%s\n", listener.Addr())
-	return n.serve(ctx, listener, cfg)
+	fmt.Fprintf(c.stderr, "listening on %s://%s\n", cfg.tls.scheme(), listener.Addr())
+	return n.serve(ctx, listener, cfg, secure)
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -114,8 +119,8 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serve answers requests until ctx ends or the subscribers give up.
-func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfig) error {
+// serve answers requests until ctx ends or the subscribers give up, over TLS unless secure is nil.
+func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfig, secure *tls.Config) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -136,7 +141,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 		n.stopAnswers()
 		stopServing()
 	})
-	limits := rest.Limits{DrainTimeout: cfg.shutdownTimeout, MaxConnections: cfg.limits.connections}
+	limits := rest.Limits{DrainTimeout: cfg.shutdownTimeout, MaxConnections: cfg.limits.connections, TLS: secure}
 	err := rest.Serve(serving, listener, n.handler, limits, n.logger)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -174,7 +179,7 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 	}
 	serveCtx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- n.serve(serveCtx, listener, cfg) }()
+	go func() { served <- n.serve(serveCtx, listener, cfg, nil) }()
 	err = work(ctx, "http://"+listener.Addr().String(), own.token)
 	stop()
 	return errors.Join(err, <-served)

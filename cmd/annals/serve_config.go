@@ -30,6 +30,7 @@ type serveConfig struct {
 	notifications    notificationFlags
 	limits           limitFlags
 	identity         identityFlags
+	tls              tlsFlags
 	own              *ownCaller // of a server that a command runs for itself alone; nil: keys and tokens
 	signing          signingFlags
 	secrets          integrity.Secrets // what the signing flags say
@@ -64,6 +65,7 @@ func (s *serveConfig) register(flags *pflag.FlagSet) {
 	s.notifications.register(flags)
 	s.limits.register(flags)
 	s.identity.register(flags)
+	s.tls.register(flags)
 	s.signing.register(flags)
 	flags.StringVar(&s.otlpEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector that takes traces by OTLP over HTTP; none: no traces")
 	flags.StringVar(&s.logFormat, "log-format", "text", "`format` of the log on stderr: text or json")
@@ -103,6 +105,9 @@ func (s *serveConfig) check(cmd *cobra.Command) error {
 		return err
 	}
 	if err := s.identity.check(cmd); err != nil {
+		return err
+	}
+	if err := s.tls.check(cmd); err != nil {
 		return err
 	}
 	if _, err := isLoopback(s.addr); err != nil {

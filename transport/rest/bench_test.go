@@ -38,7 +38,7 @@ func BenchmarkCommand(b *testing.B) {
 	const body = `{"sku":"LAP-1","name":"Laptop","price":"999.99","currency":"USD","stock":10}`
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := http.NewRequest("POST", "/v1/products", strings.NewReader(body))
+		r, err := http.NewRequest("POST", "http://localhost/v1/products", strings.NewReader(body))
 		check(b, err)
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Idempotency-Key", "k")

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ type Limits struct {
 	MaxHeaderBytes int           // (64 KiB)
 	MaxConnections int           // open at a time; further ones are answered with 503 and closed (4,096)
 	DrainTimeout   time.Duration // for requests to end when the server stops (20 s)
+	TLS            *tls.Config   // to speak TLS; it has a certificate, or a way to one (none: in the clear)
 }
 
 func or[T comparable](value, fallback T) T {
@@ -43,7 +45,14 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, lim
 	}
 	served := make(chan error, 1)
 	bounded := &boundedListener{Listener: listener, limit: int64(or(limits.MaxConnections, 4096))}
-	go func() { served <- server.Serve(bounded) }()
+	go func() {
+		if limits.TLS == nil {
+			served <- server.Serve(bounded)
+			return
+		}
+		server.TLSConfig = limits.TLS
+		served <- server.ServeTLS(bounded, "", "")
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)
