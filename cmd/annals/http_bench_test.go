@@ -42,7 +42,7 @@ func BenchmarkHTTPCommand(b *testing.B) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- n.serve(ctx, listener, cfg, nil) }()
+	go func() { served <- n.serve(ctx, listener, cfg) }()
 	defer func() { stop(); <-served }()
 
 	commands := benchCommands(b, listener.Addr().String())

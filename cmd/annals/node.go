@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type node struct {
 	group     *projections.Group
 	notifier  notifier
 	keys      *apikeys.Directory // nil: on a server that a command runs for itself alone
+	secure    *tls.Config        // nil: it speaks in the clear
 	integrity integrityNode
 	reads     *access.Recorder
 	rebuilds  *replay.Manager

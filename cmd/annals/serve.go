@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -108,7 +107,8 @@ func (c *cli) serve(cmd *cobra.Command, cfg *serveConfig) (err error) {
 		return err
 	}
 	fmt.Fprintf(c.stderr, "listening on %s://%s\n", cfg.tls.scheme(), listener.Addr())
-	return n.serve(ctx, listener, cfg, secure)
+	n.secure = secure
+	return n.serve(ctx, listener, cfg)
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -119,8 +119,8 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serve answers requests until ctx ends or the subscribers give up, over TLS unless secure is nil.
-func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfig, secure *tls.Config) error {
+// serve answers requests until ctx ends or the subscribers give up.
+func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfig) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -141,7 +141,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 		n.stopAnswers()
 		stopServing()
 	})
-	limits := rest.Limits{DrainTimeout: cfg.shutdownTimeout, MaxConnections: cfg.limits.connections, TLS: secure}
+	limits := rest.Limits{DrainTimeout: cfg.shutdownTimeout, MaxConnections: cfg.limits.connections, TLS: n.secure}
 	err := rest.Serve(serving, listener, n.handler, limits, n.logger)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -179,7 +179,7 @@ func (c *cli) withOwnServer(ctx context.Context, work func(ctx context.Context, 
 	}
 	serveCtx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- n.serve(serveCtx, listener, cfg, nil) }()
+	go func() { served <- n.serve(serveCtx, listener, cfg) }()
 	err = work(ctx, "http://"+listener.Addr().String(), own.token)
 	stop()
 	return errors.Join(err, <-served)
