@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"annals/projections/products"
+	"annals/projections/sealer"
 )
 
 // sharedOperations show or change what belongs to no client. They must not show data of one all the same.
@@ -46,7 +47,7 @@ const (
 
 func newWalk(t *testing.T) *walk {
 	t.Helper()
-	b := newServerWith(t, append(readModels(), broken{products.New()}), allPolicies, guarded)
+	b := newServerWith(t, append(readModels(), broken{products.New()}, sealer.New()), allPolicies, sealed, guarded)
 	victim, intruder := *b, *b
 	victim.always = []string{b.key("alpha", "admin", victimActor)}
 	intruder.always = []string{b.key("beta", "admin", intruderActor)}
