@@ -169,7 +169,7 @@ func TestEveryConnectionIsCut(t *testing.T) {
 // A PostgreSQL that is restarted, at once or in order, is found again.
 func TestDatabaseRestarts(t *testing.T) {
 	t.Parallel()
-	cluster := pgtest.Cluster(t, pgtest.WithFsync())
+	cluster := pgtest.Cluster(t, pgtest.WithSettings(map[string]string{"synchronous_commit": "on"}))
 	server := serveHere(t, "--database-url", cluster.DSN())
 	l := newLoad(t, server).start(8)
 	for range 2 {

@@ -71,7 +71,10 @@ func (p *proxy) dsn() string {
 }
 
 func (p *proxy) dial() (net.Conn, error) {
-	q := p.target.Query()
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	q := target.Query()
 	port := q.Get("port")
 	if port == "" {
 		port = "5432"
@@ -79,9 +82,9 @@ func (p *proxy) dial() (net.Conn, error) {
 	if dir := q.Get("host"); strings.HasPrefix(dir, "/") {
 		return net.Dial("unix", dir+"/.s.PGSQL."+port)
 	}
-	host := p.target.Host
-	if p.target.Port() == "" {
-		host = net.JoinHostPort(p.target.Hostname(), port)
+	host := target.Host
+	if target.Port() == "" {
+		host = net.JoinHostPort(target.Hostname(), port)
 	}
 	return net.Dial("tcp", host)
 }
