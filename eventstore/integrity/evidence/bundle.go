@@ -42,6 +42,7 @@ type bundleVerifier struct {
 	broken   bool // the lines don't make up a tree any more
 	marks    []*kept
 	events   int64
+	previous int64 // position of the event before
 	gaps     int64 // positions of the range that are there as a hash alone
 	firstGap int64
 	bare     absence            // events whose payload is absent without a reason

@@ -55,12 +55,14 @@ func (v *bundleVerifier) event(l parsedLine) {
 	if !v.select_.Matches(&l.leaf) {
 		v.report.altered(position, "the event isn't one of those that the manifest says were selected")
 	}
-	switch sealed := v.tree.size; {
-	case v.broken:
-		return
+	sealed := max(v.tree.size, v.previous)
+	v.previous = max(v.previous, position)
+	switch {
 	case position <= sealed:
 		v.report.altered(position, "line %d: the event comes after position %d", l.number, sealed)
 		v.broken = true
+	case v.broken:
+		return
 	case position > sealed+1:
 		v.report.incomplete(sealed+1, "positions %d to %d are missing: neither their events nor their hashes are there", sealed+1, position-1)
 		v.broken = true

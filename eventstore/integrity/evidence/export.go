@@ -38,7 +38,8 @@ type ExportOptions struct {
 }
 
 // Export writes a bundle of the log up to its latest signed checkpoint, in memory that doesn't grow with the log, and gives
-// its manifest. It fails with integrity.ErrNoCheckpoint before anything is signed.
+// its manifest. It fails with integrity.ErrNoCheckpoint before anything is signed, and with integrity.ErrNotSealed when none
+// of the selected positions is.
 func Export(ctx context.Context, source Source, to Destination, o ExportOptions) (Manifest, error) {
 	e := &exporter{source: source, to: to, options: o}
 	if err := e.prepare(ctx); err != nil {
@@ -117,7 +118,9 @@ func (e *exporter) prepare(ctx context.Context) (err error) {
 	if s.To == 0 || s.To > size {
 		s.To = size
 	}
-	s.To = max(s.To, s.From-1)
+	if s.From > s.To {
+		return fmt.Errorf("%w: no position from %d to %d is signed yet: the log is signed up to %d", integrity.ErrNotSealed, s.From, s.To, size)
+	}
 	e.manifest = Manifest{
 		Format: Format, Origin: origin, Size: size, From: s.From, To: s.To, Filter: filterOf(*s),
 		Payloads: !e.options.WithoutPayloads, CreatedAt: e.options.CreatedAt.UTC(), CreatedBy: e.options.CreatedBy,
@@ -173,10 +176,8 @@ func (e *exporter) events(ctx context.Context) error {
 		return err
 	}
 	e.out = bufio.NewWriterSize(w, 1<<16)
-	if e.manifest.To >= e.manifest.From {
-		if err := e.source.Records.Each(ctx, e.options.Selection, e.event); err != nil {
-			return err
-		}
+	if err := e.source.Records.Each(ctx, e.options.Selection, e.event); err != nil {
+		return err
 	}
 	e.gap(e.manifest.Size)
 	if err := e.flush(); err != nil {

@@ -149,6 +149,9 @@ const maxNote = 64 << 10
 
 // unsigned reads a note's checkpoint without looking at its signatures.
 func unsigned(signed []byte) (integrity.Checkpoint, error) {
+	if len(signed) > maxNote {
+		return integrity.Checkpoint{}, fmt.Errorf("%w: it has more than %d bytes", integrity.ErrCheckpoint, maxNote)
+	}
 	_, err := note.Open(signed, note.VerifierList())
 	var unverified *note.UnverifiedNoteError
 	if !errors.As(err, &unverified) {

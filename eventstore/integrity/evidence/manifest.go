@@ -92,9 +92,6 @@ func (m *Manifest) selection() integrity.Selection {
 // scope says what the bundle can prove and what it can't.
 func (m *Manifest) scope() string {
 	positions := fmt.Sprintf("positions %d to %d of %d", m.From, m.To, m.Size)
-	if m.From > m.To {
-		positions = fmt.Sprintf("no position of %d", m.Size)
-	}
 	if m.Filter == nil {
 		return "every event, " + positions + ": positions have no gaps, so none is missing"
 	}
@@ -106,7 +103,7 @@ func (m *Manifest) check() error {
 	switch {
 	case m.Format != Format:
 		return fmt.Errorf("%w: the manifest's format is %.40q, and this program knows %q", ErrBundle, m.Format, Format)
-	case m.Size < 1 || m.From < 1 || m.To > m.Size || m.From > m.To+1 || m.Events < 0 || m.Events > m.To-m.From+1:
+	case m.Size < 1 || m.From < 1 || m.To > m.Size || m.From > m.To || m.Events < 0 || m.Events > m.To-m.From+1:
 		return fmt.Errorf("%w: the manifest's positions contradict each other", ErrBundle)
 	case m.Filter == nil && m.Events != m.To-m.From+1:
 		return fmt.Errorf("%w: the manifest promises every event from %d to %d, and %d of them", ErrBundle, m.From, m.To, m.Events)

@@ -214,7 +214,8 @@ func (p *Proof) verifyInclusion(r *Report, c integrity.Checkpoint, marks []*kept
 		}
 		salt, saltErr := hex.DecodeString(part.salt)
 		stored, storedErr := base64.StdEncoding.DecodeString(part.stored)
-		if saltErr != nil || storedErr != nil || !(payload{salt, stored}).fits(part.hash) {
+		if saltErr != nil || storedErr != nil || !(payload{salt, stored}).fits(part.hash) ||
+			hex.EncodeToString(salt) != part.salt || base64.StdEncoding.EncodeToString(stored) != part.stored {
 			whole = false
 			r.altered(p.Position, "%s isn't what was sealed", part.name)
 		}
