@@ -52,7 +52,7 @@ events is in the log; that none is missing can be proved for a range of position
 						Client: filter.Client, EventTypes: filter.EventTypes, AggregateType: filter.AggregateType,
 						AggregateID: filter.AggregateID, ActorID: filter.ActorID, From: selection.after + 1, To: o.until,
 					},
-					Since: since, WithoutPayloads: o.withoutPayloads,
+					Since: since, WithoutPayloads: o.withoutPayloads, WithoutErased: o.withoutErased,
 				})
 			})
 		},
@@ -63,6 +63,7 @@ events is in the log; that none is missing can be proved for a range of position
 	flags.Int64Var(&o.until, "until", 0, "last `position` (default: the one signed last)")
 	flags.StringSliceVar(&o.since, "since", nil, "`files` with checkpoints that the bundle shall be comparable with")
 	flags.BoolVar(&o.withoutPayloads, "without-payloads", false, "leave out data and metadata: who, what and when stay")
+	flags.BoolVar(&o.withoutErased, "without-erased", false, "leave out data whose personal texts are all erased, and name the receipt instead")
 	return cmd
 }
 
@@ -72,6 +73,7 @@ type bundleFlags struct {
 	until           int64
 	since           []string
 	withoutPayloads bool
+	withoutErased   bool
 }
 
 func (c *cli) exportBundle(ctx context.Context, s evidence.Source, o bundleFlags, options evidence.ExportOptions) (err error) {

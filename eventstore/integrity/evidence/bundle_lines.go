@@ -106,9 +106,6 @@ func (v *bundleVerifier) payloads(l parsedLine) {
 	v.report.Erased += a.count
 }
 
-// ErasureReceipt is the type of the events that say that a subject's data was erased.
-const ErasureReceipt = "subject.erased"
-
 // maxReceipts bounds the receipts that are awaited at once.
 const maxReceipts = 100_000
 

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/google/uuid"
 
 	"annals/eventstore"
 	"annals/eventstore/integrity"
@@ -272,28 +275,39 @@ func swapHashes(bundle fstest.MapFS) fstest.MapFS {
 
 func TestErasedDataNeedsAReceipt(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 20)
-	b.exec(fill, 21, 24)
-	b.tamper(`UPDATE annals.events SET event_type = 'subject.erased' WHERE position = 21`,
-		`UPDATE annals.events SET event_type = 'subject.erased', client_id = 'globex' WHERE position = 22`)
+	b := newBench(t, 1)
+	b.exec(fill, 2, 24)
+	key := uuid.New()
+	text := "annals:sealed:1:" + base64.RawURLEncoding.EncodeToString(append(key[:], make([]byte, 100)...))
+	receipt := fmt.Sprintf(`event_type = 'subject.erased', data = '{"key_ids":["%s"]}' WHERE position = `, key)
+	b.tamper(`UPDATE annals.events SET data = '{"name":"`+text+`"}' WHERE position BETWEEN 3 AND 12`, // 5 and 10 are globex's
+		`UPDATE annals.events SET `+receipt+`21`)
 	b.grow(24)
-	export := func(receipt int64) fstest.MapFS {
-		return b.export(evidence.ExportOptions{Receipt: func(r integrity.Record) int64 {
-			if r.ClientID == "acme" && r.Position > 1 && r.Position <= 12 {
-				return receipt
-			}
-			return 0
-		}})
-	}
-	r := verifyBundle(t, export(21), evidence.Options{})
+	o := evidence.ExportOptions{WithoutErased: true}
+	bundle := b.export(o)
+	r := verifyBundle(t, bundle, evidence.Options{})
 	expect(t, r, evidence.Intact, 0, "")
-	if r.Erased != 9 || r.Payloads != 15 {
+	if r.Erased != 8 || r.Payloads != 16 || strings.Count(string(bundle["events.ndjson"].Data), text) != 2 {
 		t.Errorf("%s", shown(r))
 	}
-	expect(t, verifyBundle(t, export(22), evidence.Options{}), evidence.Incomplete, 2, "receipt of an erasure for their client")
-	expect(t, verifyBundle(t, export(23), evidence.Options{}), evidence.Incomplete, 2, "isn't a receipt")
+	for receipt, says := range map[string]string{"20": "isn't a receipt", "22": "isn't a receipt", "2": "absent"} {
+		other := lines(bundle, func(l []string) []string {
+			for i := range l {
+				l[i] = strings.Replace(l[i], `"erased_at":21`, `"erased_at":`+receipt, 1)
+			}
+			return l
+		})
+		expect(t, verifyBundle(t, other, evidence.Options{}), evidence.Incomplete, 3, says)
+	}
+	o.Selection.To = 15 // and the receipt isn't in it
+	expect(t, verifyBundle(t, b.export(o), evidence.Options{}), evidence.Incomplete, 3, "isn't in the bundle")
+	expect(t, verifyBundle(t, b.export(evidence.ExportOptions{}), evidence.Options{}), evidence.Intact, 0, "")
 	r = verifyBundle(t, b.export(evidence.ExportOptions{WithoutPayloads: true}), evidence.Options{})
 	expect(t, r, evidence.Incomplete, 1, "only their leaves were verified")
+	b.tamper(`UPDATE annals.events SET client_id = 'globex' WHERE position = 21`)
+	b.reseal()
+	bundle = lines(b.export(evidence.ExportOptions{}), func(l []string) []string { l[2] = erased(l[2], 21); return l })
+	expect(t, verifyBundle(t, bundle, evidence.Options{}), evidence.Incomplete, 3, "for their client")
 }
 
 // No byte of a bundle can be changed so that it verifies with other events, and no part of it is enough.

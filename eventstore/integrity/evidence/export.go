@@ -30,11 +30,11 @@ type ExportOptions struct {
 	// WithoutPayloads leaves out data and metadata, and their salts: the bundle then shows who did what when to which
 	// aggregate, and nothing of what it says.
 	WithoutPayloads bool
-	// Receipt names the position of the receipt of an erasure for data that shall be left out, or 0. nil: none is left out.
-	Receipt   func(integrity.Record) int64
-	CreatedAt time.Time
-	CreatedBy string
-	Progress  func(position, to int64) // called now and then; nil: nobody wants to know
+	// WithoutErased leaves out the data of events whose personal texts are all erased, and names the receipt instead.
+	WithoutErased bool
+	CreatedAt     time.Time
+	CreatedBy     string
+	Progress      func(position, to int64) // called now and then; nil: nobody wants to know
 }
 
 // Export writes a bundle of the log up to its latest signed checkpoint, in memory that doesn't grow with the log, and gives
@@ -60,6 +60,7 @@ type exporter struct {
 	notes      []integrity.SignedCheckpoint
 	cuts       []int64 // sizes at which no subtree may go on, ascending
 	hashes     tlog.HashReader
+	receipts   receipts // of what is left out
 	manifest   Manifest
 
 	out     *bufio.Writer
@@ -108,6 +109,11 @@ func (e *exporter) prepare(ctx context.Context) (err error) {
 		e.cuts = append(e.cuts, c.Size)
 	}
 	slices.Sort(e.cuts)
+	if e.options.WithoutErased {
+		if e.receipts, err = readReceipts(ctx, e.source.Records, size); err != nil {
+			return err
+		}
+	}
 	view, err := log.View(ctx)
 	if err != nil {
 		return err
@@ -202,10 +208,7 @@ func (e *exporter) event(r integrity.Record) error {
 	next := &entry{leaf: line}
 	if !e.options.WithoutPayloads {
 		next.metadata = payload{r.MetadataSalt, r.Metadata}
-		if e.options.Receipt != nil {
-			next.erasedAt = e.options.Receipt(r)
-		}
-		if next.erasedAt == 0 {
+		if next.erasedAt = e.receipts.of(&r); next.erasedAt == 0 {
 			next.data = payload{r.DataSalt, r.Data}
 		}
 	}
