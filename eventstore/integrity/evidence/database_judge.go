@@ -93,7 +93,7 @@ func (m *marks) keptMark(v *databaseVerifier, k *kept) {
 		v.report.altered(0, "%s: you kept the root %v of the first %d events, and they now have the root %v: the past was rewritten%s",
 			k.name, c.Root, c.Size, v.checked.root(), m.between())
 	case !rows:
-		v.report.altered(0, "%s: the first %d events as they are don't have the root that you kept: see the positions below", k.name, c.Size)
+		v.report.altered(0, "%s: the first %d events as they are don't have the root that you kept; the tree still has it, so that the altered positions are known", k.name, c.Size)
 	case c.Size > v.stored.Size:
 		v.report.incomplete(0, "%s is of size %d, and the log is sealed up to %d only: the events themselves agree with it", k.name, c.Size, v.stored.Size)
 	}

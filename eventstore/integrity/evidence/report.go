@@ -1,7 +1,9 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -26,6 +28,14 @@ type Finding struct {
 	Verdict  Verdict `json:"verdict"`            // Altered or Incomplete
 	Position *int64  `json:"position,omitempty"` // of the event that it is about; nil: it is about none alone
 	Detail   string  `json:"detail"`
+}
+
+// order puts findings about a position first, by position.
+func (f *Finding) order() int64 {
+	if f.Position == nil {
+		return math.MaxInt64
+	}
+	return *f.Position
 }
 
 // Comparison is what became of a checkpoint that the verifier kept.
@@ -120,13 +130,7 @@ func (r *Report) finish() *Report {
 		r.remark("the key was taken from what was checked: nothing here shows that it is the log's (compare it with one that you got another way: --key)")
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		if a.Verdict != b.Verdict { // "altered" first
-			if a.Verdict == Altered {
-				return -1
-			}
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.order(), b.order()))
 	})
 	r.Seconds = time.Since(r.started).Seconds()
 	if r.Seconds > 0 {
