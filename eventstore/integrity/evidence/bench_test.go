@@ -173,6 +173,22 @@ func (b *bench) tamper(statements ...string) {
 	b.exec(`ALTER TABLE annals.events ENABLE TRIGGER ALL; ALTER TABLE annals.integrity_tiles ENABLE TRIGGER ALL`)
 }
 
+// save keeps tables as they are (none are named: all of the log and its tree), for restore.
+func (b *bench) save(tables ...string) (restore func()) {
+	b.t.Helper()
+	if len(tables) == 0 {
+		tables = []string{"events", "integrity_log", "integrity_tiles", "integrity_checkpoints", "integrity_keys"}
+	}
+	var statements []string
+	for _, table := range tables {
+		b.exec(`CREATE TABLE saved_` + table + ` AS SELECT * FROM annals.` + table)
+		statements = append(statements, `DELETE FROM annals.`+table, `INSERT INTO annals.`+table+` SELECT * FROM saved_`+table)
+	}
+	statements = append(statements, `ALTER TABLE annals.events DROP CONSTRAINT IF EXISTS events_pkey, DROP CONSTRAINT IF EXISTS events_stream_key,
+		ADD CONSTRAINT events_pkey PRIMARY KEY (position), ADD CONSTRAINT events_stream_key UNIQUE (aggregate_id, aggregate_version)`)
+	return func() { b.t.Helper(); b.tamper(statements...) }
+}
+
 // note is the latest signed checkpoint, as an auditor keeps it.
 func (b *bench) note() evidence.Kept {
 	b.t.Helper()

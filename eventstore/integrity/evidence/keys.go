@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,6 +157,11 @@ func unsigned(signed []byte) (integrity.Checkpoint, error) {
 	var unverified *note.UnverifiedNoteError
 	if !errors.As(err, &unverified) {
 		return integrity.Checkpoint{}, fmt.Errorf("%w: %w", integrity.ErrCheckpoint, err)
+	}
+	for _, s := range unverified.Note.UnverifiedSigs {
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return integrity.Checkpoint{}, fmt.Errorf("%w: a signature isn't written as the format demands", integrity.ErrCheckpoint)
+		}
 	}
 	return integrity.ParseCheckpointText(unverified.Note.Text)
 }
