@@ -185,6 +185,7 @@ func (p *peopled) shown() string {
 	for _, line := range [][]string{
 		{"events", "export"}, {"events", "stream", "order", p.ids["/v1/orders/"]}, {"events", "show", fmt.Sprint(p.head)},
 		{"subjects", "list"}, {"subjects", "list", "--output", "json"}, {"replay", "--all", "--dry-run"}, {"check"},
+		{"audit", "verify"},
 	} {
 		done := annals(p.t, append(line, p.database...)...).exits(0)
 		all.WriteString(done.stdout.String() + done.stderr.String())

@@ -39,10 +39,13 @@ type Keys struct {
 
 var _ eventstore.SubjectKeys = (*Keys)(nil)
 
+// keyConns is the size of the pool: a command holds a connection for one short statement.
+const keyConns = 8
+
 // Open reaches the keys in a migrated database and checks that the secret is theirs. The first to open them decides it.
 // Close ends its connections.
 func Open(ctx context.Context, dsn string, secret Secret) (*Keys, error) {
-	db, err := eventstore.OpenDB(dsn, eventstore.RoleApp, 4, "annals subject keys")
+	db, err := eventstore.OpenPreparedDB(dsn, eventstore.RoleApp, keyConns, "annals subject keys")
 	if err != nil {
 		return nil, err
 	}
