@@ -292,6 +292,7 @@ func TestWhatDoesNotOpen(t *testing.T) {
 		"tampered with":    {keys, "acme", kept.Event, last, "[unreadable]"},
 		"not sealed":       {keys, "acme", kept.Event, "Jane Doe", "Jane Doe"},
 		"looks sealed":     {keys, "acme", kept.Event, "annals:sealed:1:AAAA", "annals:sealed:1:AAAA"},
+		"ends with it":     {keys, "acme", kept.Event, `say "` + kept.Sealed, `say "` + kept.Sealed},
 		"quotes it":        {keys, "acme", kept.Event, `say "` + kept.Sealed + `"`, `say "` + kept.Sealed + `"`},
 	} {
 		t.Run(name, func(t *testing.T) {
