@@ -98,7 +98,9 @@ var members = &domain.Aggregate[int, int, domain.Event]{
 // An event's type and its definition must say the same of persons, or the program doesn't start.
 func TestPersonalEventsAreDeclared(t *testing.T) {
 	t.Parallel()
-	ofNamed := func(e named, id domain.ID) domain.Subject { return domain.Subject{Kind: "member", Reference: id.String()} }
+	ofNamed := func(e named, id domain.ID) domain.Subject {
+		return domain.Subject{Kind: "member", Reference: id.String()}
+	}
 	ofPlain := func(plain, domain.ID) domain.Subject { return domain.Subject{} }
 	for name, c := range map[string]struct {
 		event domain.EventDefinition
