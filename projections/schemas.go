@@ -23,7 +23,8 @@ const schemaLock = 7_236_114_003
 
 // EnsureSchemas makes what subscribers need before they run: the schema and tables of each read model that has none, and
 // a checkpoint for each subscriber. db connects as the owner of the database's schemas. A read model whose tables or
-// checkpoint are missing starts from the beginning of the log; a policy starts where its version before stands.
+// checkpoint are missing starts from the beginning of the log; a policy starts where its version before stands. It fails with
+// *WantsError for a subscriber that reads other events than its version did before.
 func EnsureSchemas(ctx context.Context, db *sqlx.DB, specs ...Spec) error {
 	for _, spec := range specs {
 		if err := spec.Validate(); err != nil {
@@ -62,7 +63,7 @@ func ensure(ctx context.Context, tx *sql.Tx, spec Spec) error {
 		made = registered
 	}
 	if registered && made {
-		return nil
+		return ensureWants(ctx, tx, spec)
 	}
 	if spec.DDL != "" {
 		// Rows without a checkpoint, or a checkpoint without rows, say nothing: derived, so made again.
@@ -78,11 +79,11 @@ func ensure(ctx context.Context, tx *sql.Tx, spec Spec) error {
 		start = `coalesce((SELECT max(position) FROM annals.subscribers WHERE name = $1 AND version < $2), 0)`
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO annals.subscribers (name, version, kind, position) VALUES ($1, $2, $3, `+start+`)
-		ON CONFLICT (name, version) DO UPDATE SET kind = excluded.kind, position = excluded.position, status = 'running',
+		INSERT INTO annals.subscribers (name, version, kind, wants, position) VALUES ($1, $2, $3, $4, `+start+`)
+		ON CONFLICT (name, version) DO UPDATE SET kind = excluded.kind, wants = excluded.wants, position = excluded.position, status = 'running',
 			retry_at = NULL, failure_position = NULL, failure_event_id = NULL, failure_event_type = NULL,
 			failure_error = NULL, failure_attempts = 0, failed_at = NULL, updated_at = now()`,
-		spec.Name, spec.Version, string(spec.Kind))
+		spec.Name, spec.Version, string(spec.Kind), pq.Array(spec.wants()))
 	return err
 }
 
