@@ -123,7 +123,7 @@ func (b *bench) dump() string {
 		FROM information_schema.columns WHERE table_schema = 'annals'`))
 	var all strings.Builder
 	for _, c := range columns {
-		value := fmt.Sprintf("%q::text::bytea", c.Column)
+		var value string
 		switch c.Type {
 		case "bytea":
 			value = fmt.Sprintf("%q", c.Column)
