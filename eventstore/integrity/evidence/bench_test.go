@@ -45,6 +45,7 @@ type bench struct {
 	db     *pgtest.DB
 	app    *sqlx.DB
 	source evidence.Source
+	key    string // the first private key
 	keys   *integrity.Keys
 	signer *integrity.Signer
 }
@@ -86,7 +87,9 @@ func (b *bench) secret() integrity.Secrets {
 // newKey gives a log without a key one.
 func (b *bench) newKey() {
 	b.t.Helper()
-	b.keys = integrity.NewKeys(integrity.KeysConfig{DB: b.app, Recorder: recorder{b}, Secrets: b.secret(), Logger: discard})
+	secret := b.secret()
+	b.key = secret.SignerKey
+	b.keys = integrity.NewKeys(integrity.KeysConfig{DB: b.app, Recorder: recorder{b}, Secrets: secret, Logger: discard})
 	b.signer = integrity.NewSigner(b.keys, 0, discard)
 	if err := b.keys.Ensure(context.Background()); err != nil {
 		b.t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"annals/eventstore/integrity"
 	"annals/eventstore/integrity/evidence"
 )
@@ -147,7 +149,7 @@ func tamperings() []tampering {
 		{"move a checkpoint", []string{`UPDATE annals.integrity_checkpoints SET size = 299 WHERE size = 300`}, evidence.Altered, 0, "checkpoint at size 299"},
 		{"remove all checkpoints", []string{`DELETE FROM annals.integrity_checkpoints`}, evidence.Incomplete, 0, "no signed checkpoint is stored"},
 		{"replace the key", []string{`UPDATE annals.integrity_keys SET verifier_key = 'other+9ccb0bd2+AaTOsQwxODYun4RPgSYaGI1jc/jwLRxRRl8h+bK5ewhI'`},
-			evidence.Altered, 0, ""},
+			evidence.Altered, 0, "the key was replaced"},
 		{"remove the key", []string{`DELETE FROM annals.integrity_keys`}, evidence.Altered, 1, "is gone"},
 		{"a stream's version twice", []string{`ALTER TABLE annals.events DROP CONSTRAINT events_stream_key`,
 			events + `aggregate_version = aggregate_version - 1 WHERE position = 500`}, evidence.Altered, 0, "versions of the stream"},
@@ -300,6 +302,21 @@ func TestRotatedKeysVouchForEachOther(t *testing.T) {
 	if r.Checkpoints != 2 || !r.KeyGiven {
 		t.Errorf("the checkpoint of the rotation wasn't checked: %s", shown(r))
 	}
+	// The key before can't sign any more.
+	c, err := b.source.Log.Latest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := note.NewSigner(b.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgedNote, err := integrity.Checkpoint{Origin: b.name, Size: c.Size, Root: c.Root}.Sign(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.exec(`UPDATE annals.integrity_checkpoints SET note = $1 WHERE size = 100`, string(forgedNote))
+	expect(t, b.verify(evidence.Options{}), evidence.Altered, 0, "had been replaced by then")
 	// A key that only says that it follows is not one that is trusted.
 	forged := string(bundle["keys.json"].Data)
 	bundle["keys.json"].Data = []byte(strings.Replace(forged, `"statement": "annals signing`, `"statement": "Annals signing`, 1))
