@@ -72,6 +72,7 @@ type Sequencer struct {
 	cfg    SequencerConfig
 	log    *slog.Logger
 	signal *Signal
+	tail   *Tail
 	pool   pendingPool
 
 	knownHead atomic.Int64
@@ -99,13 +100,20 @@ type Sequencer struct {
 	wire     parts   // reused buffer
 	batch    []*pending
 	settled  []*pending
-	types    []string  // of the events that a batch wrote; reused
+	types    []string // of the events that a batch wrote; reused
+	written  []*AppendRequest
 	target   int       // how many requests the next batch is worth waiting for
 	fullSaid time.Time // when it was last logged that the disk is full
 }
 
 // versionsPerGeneration bounds the memory of stream versions: about 100 bytes a stream, two generations.
 const versionsPerGeneration = 16_384
+
+// What the tail holds at most: some seconds of a busy node's events.
+const (
+	tailEvents = 16_384
+	tailBytes  = 16 << 20
+)
 
 // OpenSequencer connects and reads the head. It fails when the database can't be reached or lacks the schema.
 func OpenSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) {
@@ -123,6 +131,7 @@ func newSequencer(ctx context.Context, cfg SequencerConfig) (*Sequencer, error) 
 	s := &Sequencer{
 		cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.QueueLimit, cfg.QueueBytes),
 		versions: newVersionMemory(versionsPerGeneration), counters: newSequencerCounters(),
+		tail: NewTail(tailEvents, tailBytes),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l, err := connect(ctx, s.linkConfig(), backend{})
@@ -255,6 +264,9 @@ func (s *Sequencer) Observe(position int64) {
 
 // Signal wakes those who wait for the log to grow, by this node or another.
 func (s *Sequencer) Signal() *Signal { return s.signal }
+
+// Tail is what this node has appended last.
+func (s *Sequencer) Tail() *Tail { return s.tail }
 
 // Close refuses further appends, writes those that wait, and ends. When ctx ends first, what wasn't sent fails with
 // ErrClosed, and Close returns ctx's error. Closing twice is fine.

@@ -221,9 +221,10 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 			lost[verdicts[i].Request] = &verdicts[i]
 		}
 	}
-	s.types = s.types[:0]
+	s.types, s.written = s.types[:0], s.written[:0]
 	for i, p := range batch {
 		if lost[i] == nil {
+			s.written = append(s.written, &p.req)
 			for j := range p.req.Events {
 				s.types = append(s.types, p.req.Events[j].EventType)
 			}
@@ -231,6 +232,10 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 	}
 	added := int64(len(s.types))
 	s.Observe(head)
+	if added > 0 {
+		s.tail.add(head-added+1, s.written) // before anybody wakes to read it
+	}
+	clear(s.written)
 	s.signal.announceTypes(head-added+1, s.types)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -367,6 +372,7 @@ func (s *Sequencer) failQueued(err error, now time.Time) {
 // disconnect drops the link. Its backend may still be at work: the next link ends it first.
 func (s *Sequencer) disconnect() {
 	s.lost = s.link.backend
+	s.tail.forget()
 	s.link.close()
 	s.link = nil
 	s.mu.Lock()

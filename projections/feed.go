@@ -32,9 +32,11 @@ type feed struct {
 	policy    PolicyHandler
 	pageSize  int
 	log       *slog.Logger
-	query     string  // of a page
-	frameSize int     // of the last page, in bytes
-	events    []Event // of the last page, whose memory the next one takes
+	query     string          // of a page
+	frameSize int             // of the last page, in bytes
+	events    []Event         // of the last page, whose memory the next one takes
+	wanted    map[string]bool // the event types; nil: all
+	tail      *tailPage       // the page under way, when it is the tail's
 
 	mu       sync.Mutex
 	next     wait
@@ -42,9 +44,10 @@ type feed struct {
 	errors   int                // in a row, that weren't an event's
 	ahead    int                // looks in a row that found the checkpoint beyond the log
 	bisect   bool               // the next page is applied in parts, to find the event that fails
+	plain    bool               // the next look leaves the tail out
 	nudged   bool               // look at once
 	cancel   context.CancelFunc // ends the wait under way
-	wanted   int                // callers that wait for the checkpoint to reach a position
+	waited   int                // callers that wait for the checkpoint to reach a position
 	rewait   context.CancelFunc // makes the wait for news begin again, by the callers there are now
 	looked   time.Time          // when the last page was stored
 	pause    time.Duration      // of waitLoad
@@ -77,9 +80,9 @@ func (f *feed) unwant() { f.wants(-1) }
 func (f *feed) wants(change int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.wanted
-	f.wanted += change
-	if f.rewait != nil && (before == 0) != (f.wanted == 0) {
+	before := f.waited
+	f.waited += change
+	if f.rewait != nil && (before == 0) != (f.waited == 0) {
 		f.rewait()
 	}
 }
@@ -90,7 +93,7 @@ func (f *feed) awaitNews(ctx context.Context, position int64) {
 		attempt, again := context.WithCancel(ctx)
 		f.mu.Lock()
 		types := f.spec.EventTypes
-		if f.wanted > 0 {
+		if f.waited > 0 {
 			types = nil
 		}
 		f.rewait = again
@@ -224,6 +227,8 @@ func (f *feed) rolledBack(b bounds, cause error) {
 		f.log.Warn("the subscriber can't go on for now", "attempts", f.errors, "error", cause)
 	case !b.taken:
 		f.next = waitStandby
+	case b.again:
+		f.position, f.errors, f.next, f.plain = b.from, 0, waitNothing, true
 	case b.to > b.from: // a page that no handler was given
 		f.errors++
 		f.next = waitBackoff

@@ -33,6 +33,8 @@ type Config struct {
 	Registry *domain.Registry
 	// Waker says that the log has grown. Nil: subscribers look every Poll.
 	Waker Waker
+	// Tail has what this process has appended last. Nil: every page is read from the log.
+	Tail Tail
 	// ListenDSN is where to listen for the progress of other nodes, over a connection of its own. Empty: their checkpoints
 	// are polled, every 100 ms while somebody waits for one.
 	ListenDSN string
@@ -57,9 +59,10 @@ type Config struct {
 	ErrorPause   time.Duration // before going on after the database failed, doubled each time up to 64 times; 100 ms
 	Lease        time.Duration // after which another node takes over a policy whose node is silent; 4 s
 
-	// For tests: outer wraps everything, looked is called after every look at the log.
+	// For tests: outer wraps everything, looked is called after every look at the log, tailed for a page from the tail.
 	outer  []message.HandlerMiddleware
 	looked func(subscriber string)
+	tailed func(subscriber string)
 }
 
 func (c *Config) setDefaults() {
@@ -140,6 +143,12 @@ func (g *Group) add(f *feed) error {
 	for _, t := range f.spec.EventTypes {
 		if _, ok := g.cfg.Registry.EventDefinition(t); !ok {
 			return fmt.Errorf("projection %s: %w: %s", f.spec.Name, domain.ErrUnknownEvent, t)
+		}
+	}
+	if f.spec.EventTypes != nil {
+		f.wanted = make(map[string]bool, len(f.spec.EventTypes))
+		for _, t := range f.spec.EventTypes {
+			f.wanted[t] = true
 		}
 	}
 	f.group, f.pageSize = g, g.cfg.PageSize

@@ -70,17 +70,28 @@ func pageRows(spec Spec) string {
 	ORDER BY e.position LIMIT $4)`
 }
 
-// livePage takes the checkpoint, unless another node has it or the subscriber isn't to run, and reads the page after it.
-// $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and checkpoint go together,
-// and the log has the events.
-func livePage(spec Spec) string {
-	return `
+// takeCheckpoint locks the checkpoint, unless another node has it or the subscriber isn't to run.
+const takeCheckpoint = `
 WITH checkpoint AS MATERIALIZED (
 	SELECT position FROM annals.subscribers
 	WHERE name = $1 AND version = $2
 	  AND (status IN ('running', 'rebuilding') OR status = 'failed' AND ` + retryDue + `)
 	FOR UPDATE SKIP LOCKED
-), bounds AS MATERIALIZED (
+)`
+
+// durability is a page's synchronous_commit.
+func durability(spec Spec) string {
+	if spec.Kind == KindReadModel {
+		return "off"
+	}
+	return "on"
+}
+
+// livePage takes the checkpoint, unless another node has it or the subscriber isn't to run, and reads the page after it.
+// $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and checkpoint go together,
+// and the log has the events.
+func livePage(spec Spec) string {
+	return takeCheckpoint + `, bounds AS MATERIALIZED (
 	SELECT c.position AS low,
 		least(c.position + $5, (SELECT coalesce(max(position), 0) FROM annals.events)) AS high,
 		set_config('synchronous_commit', $6, true) AS durability
@@ -102,17 +113,19 @@ type pageSchema struct{ feed *feed }
 // SelectQuery implements wsql.SchemaAdapter.
 func (s pageSchema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
 	f := s.feed
+	f.mu.Lock()
+	position := f.position
+	f.mu.Unlock()
+	if f.tail = f.fromTail(position); f.tail != nil {
+		return wsql.Query{Query: takeCheckpoint + tailRows, Args: f.tail.args(f.spec)}, nil
+	}
 	var types any
 	if f.spec.EventTypes != nil {
 		types = pq.Array(f.spec.EventTypes)
 	}
-	durability := "on"
-	if f.spec.Kind == KindReadModel {
-		durability = "off"
-	}
 	return wsql.Query{
 		Query: f.query,
-		Args:  []any{f.spec.Name, f.spec.Version, types, f.pageSize, f.span(), durability},
+		Args:  []any{f.spec.Name, f.spec.Version, types, f.pageSize, f.span(), durability(f.spec)},
 	}, nil
 }
 
@@ -122,7 +135,11 @@ func (s pageSchema) UnmarshalMessage(params wsql.UnmarshalMessageParams) (wsql.R
 	if !ok {
 		return wsql.Row{}, fmt.Errorf("a page can't be read from %T", params.Row)
 	}
-	b, frame, correlation, err := s.feed.drain(rows.Rows)
+	drain := s.feed.drain
+	if page := s.feed.tail; page != nil {
+		drain = func(rows *sql.Rows) (bounds, []byte, string, error) { return s.feed.drainTail(rows, page) }
+	}
+	b, frame, correlation, err := drain(rows.Rows)
 	if err != nil {
 		return wsql.Row{}, rows.tx.broken(err)
 	}
@@ -185,6 +202,7 @@ type bounds struct {
 	taken    bool  // the checkpoint was ours
 	from, to int64 // of the page; to <= from: nothing new
 	full     bool  // there may be more at once
+	again    bool  // the tail's page isn't the log's: look again, at the log itself
 }
 
 // drain reads a page's result, which stands at its header, into a frame.
@@ -266,6 +284,11 @@ func (s *eventScanner) event() (*Event, error) {
 
 // readPage reads a page outside a transaction, for policies.
 func readPage(ctx context.Context, db Executor, f *feed, from int64) (bounds, []byte, string, error) {
+	if page := f.fromTail(from); page != nil {
+		if b, frame, correlation, err := f.readTail(ctx, db, page); err != nil || !b.again {
+			return b, frame, correlation, err
+		}
+	}
 	var types any
 	if f.spec.EventTypes != nil {
 		types = pq.Array(f.spec.EventTypes)

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"annals/domain"
 	"annals/eventstore"
 	"annals/projections"
@@ -61,45 +59,22 @@ func TestWaitingMovesASubscriberOverOthersEvents(t *testing.T) {
 func TestOnlyThoseConcernedWake(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	s, err := eventstore.OpenSequencer(context.Background(), eventstore.SequencerConfig{DSN: b.db.DSN})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(context.Background()) })
+	w := b.writer()
 	cfg := b.config()
-	cfg.Waker, cfg.Poll = s.Signal(), time.Hour
+	cfg.Waker, cfg.Poll = w.Signal(), time.Hour
 	all := totals("all", nil)
 	all.FoldConfig.Spec.EventTypes = nil
 	all.FoldConfig.Keys = func(projections.Event, []domain.ID) []domain.ID { return nil }
 	g := b.group(cfg, totals("totals", nil), all)
 	b.run(g)
-
-	stream := domain.ID(uuid.Must(uuid.NewV7()))
-	version := int64(0)
-	write := func(eventType, data string) int64 {
-		t.Helper()
-		version++
-		out, err := s.Append(context.Background(), eventstore.AppendRequest{
-			Client: "acme", Streams: []eventstore.StreamExpectation{{AggregateID: stream, Expected: version - 1}},
-			Events: []eventstore.NewEvent{{
-				EventID: domain.ID(uuid.Must(uuid.NewV7())), EventType: eventType, SchemaVersion: 1, AggregateType: "tally",
-				AggregateID: stream, AggregateVersion: version, ActorID: "op", OccurredAt: time.Now(),
-				CorrelationID: "c", CausationID: "c", RequestID: "r", Data: []byte(data), Metadata: []byte(`{}`),
-			}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out.Head
-	}
-	b.waitFor(g, "totals", write("tally.counted", `{"n":1}`))
+	b.waitFor(g, "totals", w.write("tally.counted", `{"n":1}`))
 	for range 5 {
-		b.waitFor(g, "all", write("tally.noted", `{"text":"x"}`))
+		b.waitFor(g, "all", w.write("tally.noted", `{"text":"x"}`))
 	}
 	if s := b.state(g, "totals"); s.Position != 1 {
 		t.Errorf("at position %d: it was woken by events it doesn't want", s.Position)
 	}
-	head := write("tally.counted", `{"n":2}`)
+	head := w.write("tally.counted", `{"n":2}`)
 	b.eventually("applied", func() bool { return b.state(g, "totals").Position == head })
 	b.checkTotals("totals", head)
 }

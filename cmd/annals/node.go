@@ -208,7 +208,8 @@ func (n *node) newGroup(cfg *serveConfig) error {
 		return err
 	}
 	n.group, err = projections.New(projections.Config{
-		DB: db, Policies: leases, Registry: n.registry, Waker: n.store.Sequencer.Signal(), ListenDSN: n.dsn,
+		DB: db, Policies: leases, Registry: n.registry, ListenDSN: n.dsn,
+		Waker: n.store.Sequencer.Signal(), Tail: n.store.Sequencer.Tail(),
 		Logger: n.logger, Metrics: n.metrics, Audit: n.auditOperation,
 		Tracer: cfg.tracer,
 	}, projectors()...)

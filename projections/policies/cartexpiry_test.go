@@ -65,7 +65,7 @@ func (n *node) group(t testing.TB, db *pgtest.DB, registry *domain.Registry) *pr
 	}
 	t.Cleanup(func() { pool.Close() })
 	g, err := projections.New(projections.Config{
-		DB: pool, Registry: registry, Waker: n.Sequencer.Signal(), ListenDSN: db.DSN,
+		DB: pool, Registry: registry, Waker: n.Sequencer.Signal(), Tail: n.Sequencer.Tail(), ListenDSN: db.DSN,
 		Logger: slog.New(slog.DiscardHandler), StandbyPause: 10 * time.Millisecond, Lease: time.Second,
 	}, carts.New())
 	if err != nil {

@@ -192,7 +192,7 @@ func (p *plant) pageOf(spec projections.Spec, from, to int64) projections.Page {
 func (p *plant) models(n *node) *projections.Group {
 	p.t.Helper()
 	g, err := projections.New(projections.Config{
-		DB: n.Commands, Registry: p.registry, Waker: n.Sequencer.Signal(), Logger: slog.New(slog.DiscardHandler),
+		DB: n.Commands, Registry: p.registry, Waker: n.Sequencer.Signal(), Tail: n.Sequencer.Tail(), Logger: slog.New(slog.DiscardHandler),
 		StandbyPause: 10 * time.Millisecond,
 	}, kpis.New(), kpithresholds.New())
 	if err == nil {

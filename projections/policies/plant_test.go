@@ -49,7 +49,7 @@ func (p *plant) watch(n *node, runner eventstore.Runner) *projections.Group {
 	p.t.Cleanup(func() { pool.Close() })
 	quiet := slog.New(slog.DiscardHandler)
 	g, err := projections.New(projections.Config{
-		DB: pool, Registry: p.registry, Waker: n.Sequencer.Signal(), ListenDSN: p.DSN, Logger: quiet,
+		DB: pool, Registry: p.registry, Waker: n.Sequencer.Signal(), Tail: n.Sequencer.Tail(), ListenDSN: p.DSN, Logger: quiet,
 		StandbyPause: 10 * time.Millisecond, ErrorPause: 10 * time.Millisecond, Lease: time.Second,
 	}, kpis.New(), kpithresholds.New(), kpialerts.New())
 	if err != nil {

@@ -85,7 +85,7 @@ func (b *bench) node(mail bool) *node {
 		closeQueue: func() { queue.Close() }, wake: func() {},
 	}
 	n.group, err = projections.New(projections.Config{
-		DB: subscribers, Registry: b.registry, Waker: store.Sequencer.Signal(), ListenDSN: b.DSN, Logger: quiet(),
+		DB: subscribers, Registry: b.registry, Waker: store.Sequencer.Signal(), Tail: store.Sequencer.Tail(), ListenDSN: b.DSN, Logger: quiet(),
 		StandbyPause: 10 * time.Millisecond, ErrorPause: 10 * time.Millisecond, Lease: time.Second,
 	}, webhooks.New())
 	check(b.t, err)

@@ -111,7 +111,8 @@ func newServerWith(
 	check(t, err)
 	t.Cleanup(func() { check(t, subscribers.Close()) })
 	b.group, err = projections.New(projections.Config{
-		DB: subscribers, Registry: registry, Waker: b.store.Sequencer.Signal(), ListenDSN: b.db.DSN, Logger: logger,
+		DB: subscribers, Registry: registry, Waker: b.store.Sequencer.Signal(), Tail: b.store.Sequencer.Tail(),
+		ListenDSN: b.db.DSN, Logger: logger,
 	}, projectors...)
 	check(t, err)
 	check(t, b.group.AddPolicies(policies(b)...))
