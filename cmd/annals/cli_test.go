@@ -179,7 +179,7 @@ func TestToolsOnDataDirectory(t *testing.T) {
 	server := serveHere(t, dir...)
 	c := server.caller(shop)
 	product := c.product("tool", 3)
-	c.get("/v1/products/"+product, 1).is(http.StatusOK)
+	c.get("/v1/products/"+product, 2).is(http.StatusOK)
 	annals(t, append([]string{"serve", "--addr", "127.0.0.1:0"}, dir...)...).exits(exitFailed).says("in use")
 	useTools(t, dir, product)
 	tailing := runHere(t, append([]string{"events", "tail", "--after", "0", "--output", "json"}, dir...)...)
