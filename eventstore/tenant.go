@@ -45,6 +45,12 @@ func (t *Tenants) Read(ctx context.Context, client string, query func(ctx contex
 	return t.read(ctx, client, "", query)
 }
 
+// ReadInOrder is Read for a page that is wanted in the order of an index: the planner follows that index whatever it knows of
+// the table.
+func (t *Tenants) ReadInOrder(ctx context.Context, client string, query func(ctx context.Context, q Querier) error) error {
+	return t.read(ctx, client, inOrderOfIndex, query)
+}
+
 // inOrderOfIndex makes the planner follow an index where its order is wanted, also while statistics are missing or old:
 // sorting all that a page might look at costs a hundred pages.
 const inOrderOfIndex = "; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"

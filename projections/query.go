@@ -111,7 +111,7 @@ func ReadList[T any](
 		c.And(order+" > ?", after)
 	}
 	rest := "FROM " + spec.Schema() + "." + table + c.Where() + " ORDER BY " + order + " LIMIT " + c.Arg(limit+1)
-	err = tenants.Read(ctx, client, func(ctx context.Context, q eventstore.Querier) error {
+	err = tenants.ReadInOrder(ctx, client, func(ctx context.Context, q eventstore.Querier) error {
 		if list.Position, err = Applied(ctx, q, spec); err != nil {
 			return err
 		}

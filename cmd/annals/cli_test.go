@@ -86,6 +86,12 @@ func TestMisuse(t *testing.T) {
 		{"demo --scale 0", "--scale"},
 		{"demo --url nowhere", "--url"},
 		{"doctor --output xml", "table or json"},
+		{"events show 1 --reason=", "--reason must have"},
+		{"audit exprot", "unknown command"},
+		{"audit export --format xml", "csv or ndjson"},
+		{"audit export --from yesterday", "is not a time"},
+		{"audit export --aggregate-id x", "--aggregate-id"},
+		{"audit export --client=", "--client"},
 		{"check --output xml", "table or json"},
 		{"check --from 5 --until 4", "in this order"},
 		{"check --workers 65", "--workers"},
@@ -198,7 +204,7 @@ func TestToolsOnDataDirectory(t *testing.T) {
 	tailing.exits(exitDone)
 	server.stop()
 	for line, says := range map[string]string{
-		"events show 3": "projection.paused", "projections": "products", "doctor": "reachable", "replay --all --dry-run": "no difference",
+		"events export --event-type projection.paused": "products", "projections": "products", "doctor": "reachable", "replay --all --dry-run": "no difference",
 	} {
 		annals(t, append(strings.Fields(line), dir...)...).exits(exitDone).prints(says)
 	}

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/spf13/cobra"
 
 	"annals/domain"
+	"annals/domain/operations"
 	"annals/eventstore"
 )
 
@@ -22,6 +22,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "events",
 		Short:   "Read the event log",
+		Long:    "Reads the event log. Who reads what, and why, is recorded before anything is shown: the database must take writes.",
 		Example: "  annals events tail\n  annals events export --client acme > events.ndjson\n  annals events show 42",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -35,6 +36,7 @@ type eventSelection struct {
 	client, aggregateType, aggregateID, actor string
 	types                                     []string
 	after                                     int64
+	reason                                    reasonFlag
 }
 
 func (s *eventSelection) register(cmd *cobra.Command) {
@@ -45,6 +47,7 @@ func (s *eventSelection) register(cmd *cobra.Command) {
 	flags.StringVar(&s.aggregateID, "aggregate-id", "", "events of one aggregate")
 	flags.StringVar(&s.actor, "actor", "", "events of one `actor`")
 	flags.Int64Var(&s.after, "after", 0, "events after this `position`")
+	s.reason.register(cmd)
 }
 
 func (s *eventSelection) filter(cmd *cobra.Command) (eventstore.EventFilter, error) {
@@ -85,14 +88,16 @@ func (c *cli) eventsTailCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withReader(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
+			return c.withReading(cmd, selection.client, output.media(), &selection.reason, func(ctx context.Context, r *reading) error {
 				after := selection.after
 				if !cmd.Flags().Changed("after") {
-					if after, err = reader.Head(ctx); err != nil {
+					if after, err = r.reader.Head(ctx); err != nil {
 						return err
 					}
 				}
-				err := c.tail(ctx, reader, filter, after, output)
+				err := r.export(ctx, after, nil, func(d *operations.Delivered) error {
+					return c.tail(ctx, r.reader, filter, after, output, d)
+				})
 				if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 					return nil // Ctrl-C is how a tail ends
 				}
@@ -105,7 +110,9 @@ func (c *cli) eventsTailCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) tail(ctx context.Context, reader *eventstore.Reader, filter eventstore.EventFilter, after int64, output outputFlag) error {
+func (c *cli) tail(
+	ctx context.Context, reader *eventstore.Reader, filter eventstore.EventFilter, after int64, output outputFlag, d *operations.Delivered,
+) error {
 	write := c.writeEventLine
 	if output.format == "json" {
 		write = c.writeEventJSON
@@ -119,6 +126,7 @@ func (c *cli) tail(ctx context.Context, reader *eventstore.Reader, filter events
 			if err := write(e); err != nil {
 				return err
 			}
+			d.Add(1, e.Position, e.Position)
 		}
 		if after = page.NextAfter; after < page.Head {
 			continue
@@ -163,16 +171,17 @@ func (c *cli) eventsExportCommand() *cobra.Command {
 			if until < 0 {
 				return misuse(cmd, "--until must be a position")
 			}
-			return c.withReader(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
-				out := bufio.NewWriterSize(c.stdout, 1<<16)
-				enc := json.NewEncoder(out)
-				enc.SetEscapeHTML(false)
-				if err := reader.Scan(ctx, filter, selection.after, until, func(e eventstore.Envelope) error {
-					return enc.Encode(e)
-				}); err != nil {
+			return c.withReading(cmd, selection.client, "application/x-ndjson", &selection.reason, func(ctx context.Context, r *reading) error {
+				upTo, err := r.reader.Head(ctx)
+				if err != nil {
 					return err
 				}
-				return out.Flush()
+				if until > 0 {
+					upTo = min(until, upTo)
+				}
+				return r.export(ctx, selection.after, &upTo, func(d *operations.Delivered) error {
+					return c.exportEvents(ctx, r.reader, filter, selection.after, upTo, d)
+				})
 			})
 		},
 	}
@@ -181,8 +190,27 @@ func (c *cli) eventsExportCommand() *cobra.Command {
 	return cmd
 }
 
+func (c *cli) exportEvents(
+	ctx context.Context, reader *eventstore.Reader, filter eventstore.EventFilter, after, upTo int64, d *operations.Delivered,
+) error {
+	if upTo <= after {
+		return nil
+	}
+	out := bufio.NewWriterSize(c.stdout, 1<<16)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	if err := reader.Scan(ctx, filter, after, upTo, func(e eventstore.Envelope) error {
+		d.Add(1, e.Position, e.Position)
+		return enc.Encode(e)
+	}); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
 func (c *cli) eventsShowCommand() *cobra.Command {
-	return &cobra.Command{
+	var why reasonFlag
+	cmd := &cobra.Command{
 		Use:     "show POSITION",
 		Short:   "Show one event",
 		Example: "  annals events show 42",
@@ -192,19 +220,25 @@ func (c *cli) eventsShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withReader(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
-				e, err := reader.Event(ctx, eventstore.AllClients, position)
+			return c.withReading(cmd, eventstore.AllClients, "application/json", &why, func(ctx context.Context, r *reading) error {
+				e, err := r.reader.Event(ctx, eventstore.AllClients, position)
 				if err != nil {
 					return plainRefusal(err)
+				}
+				if err := r.record(ctx, e); err != nil {
+					return err
 				}
 				return printJSON(c.stdout, e)
 			})
 		},
 	}
+	why.register(cmd)
+	return cmd
 }
 
 func (c *cli) eventsStreamCommand() *cobra.Command {
 	var output outputFlag
+	var why reasonFlag
 	cmd := &cobra.Command{
 		Use:     "stream TYPE ID",
 		Short:   "Show the events of one aggregate",
@@ -218,10 +252,10 @@ func (c *cli) eventsStreamCommand() *cobra.Command {
 			if err := output.check(cmd); err != nil {
 				return err
 			}
-			return c.withReader(cmd, func(ctx context.Context, reader *eventstore.Reader) error {
+			return c.withReading(cmd, eventstore.AllClients, output.media(), &why, func(ctx context.Context, r *reading) error {
 				var all []eventstore.Envelope
 				for more, after := true, int64(0); more; {
-					page, err := reader.Stream(ctx, eventstore.AllClients, args[0], id, after, 500)
+					page, err := r.reader.Stream(ctx, eventstore.AllClients, args[0], id, after, 500)
 					if err != nil {
 						return plainRefusal(err)
 					}
@@ -229,6 +263,9 @@ func (c *cli) eventsStreamCommand() *cobra.Command {
 					if more = page.More; more {
 						after = page.Events[len(page.Events)-1].AggregateVersion
 					}
+				}
+				if err := r.record(ctx, all...); err != nil {
+					return err
 				}
 				return list(c.stdout, output, all, "VERSION\tPOSITION\tOCCURRED\tTYPE\tACTOR\tDATA", func(e eventstore.Envelope) string {
 					return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", e.AggregateVersion, e.Position,
@@ -238,6 +275,7 @@ func (c *cli) eventsStreamCommand() *cobra.Command {
 		},
 	}
 	output.register(cmd)
+	why.register(cmd)
 	return cmd
 }
 
@@ -248,59 +286,4 @@ func plainRefusal(err error) error {
 		return errors.New(refusal.Detail)
 	}
 	return err
-}
-
-// withReader runs a command on a reader of the log that shows personal text.
-func (c *cli) withReader(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) error {
-	return c.withLog(cmd, func(ctx context.Context, dsn string, tenants *eventstore.Tenants, log *sqlx.DB) error {
-		return c.withOpenReader(ctx, dsn, tenants, func(tenants *eventstore.Tenants) error {
-			return work(ctx, eventstore.NewReader(tenants, log))
-		})
-	})
-}
-
-// withRecorded runs a command on a reader of the log as it was recorded.
-func (c *cli) withRecorded(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) error {
-	return c.withLog(cmd, func(ctx context.Context, _ string, tenants *eventstore.Tenants, log *sqlx.DB) error {
-		return work(ctx, eventstore.NewReader(tenants, log))
-	})
-}
-
-// withLog runs a command on what a reader of the log needs.
-func (c *cli) withLog(
-	cmd *cobra.Command, work func(ctx context.Context, dsn string, tenants *eventstore.Tenants, log *sqlx.DB) error,
-) (err error) {
-	ctx := cmd.Context()
-	d, err := c.openDatabase(ctx, quietLogger(c.stderr), false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	log, err := eventstore.OpenDB(d.dsn, eventstore.RoleApp, 2, "annals "+cmd.Name())
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	if err := c.checkMigrated(ctx, d.dsn); err != nil {
-		return err
-	}
-	queries, err := eventstore.OpenDB(d.dsn, eventstore.RoleQuery, 2, "annals "+cmd.Name())
-	if err != nil {
-		return err
-	}
-	defer queries.Close()
-	return work(ctx, d.dsn, eventstore.NewTenants(queries), log)
-}
-
-// checkMigrated refuses a database that isn't at this program's schema, or can't be reached.
-func (c *cli) checkMigrated(ctx context.Context, dsn string) error {
-	owner, err := eventstore.OpenDB(dsn, eventstore.RoleOwner, 1, "annals")
-	if err != nil {
-		return err
-	}
-	defer owner.Close()
-	if err := owner.PingContext(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", maskSecrets(dsn), err)
-	}
-	return requireMigrated(ctx, owner.DB)
 }

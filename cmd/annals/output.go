@@ -23,6 +23,14 @@ func (o *outputFlag) check(cmd *cobra.Command) error {
 	return nil
 }
 
+// media is the media type of the list.
+func (o *outputFlag) media() string {
+	if o.format == "json" {
+		return "application/json"
+	}
+	return "text/plain"
+}
+
 // list prints items as a JSON array, or as a table with a heading.
 func list[T any](w io.Writer, o outputFlag, items []T, heading string, row func(T) string) error {
 	if o.format == "json" {

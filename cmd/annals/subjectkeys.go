@@ -97,22 +97,12 @@ func prepareSubjectKeys(ctx context.Context, owner *sqlx.DB) error {
 	return err
 }
 
-// withOpenReader runs a command on a reader of the log that shows personal text. Where the keys can't be opened, it says so
-// and shows the text sealed.
-func (c *cli) withOpenReader(
-	ctx context.Context, dsn string, tenants *eventstore.Tenants, work func(*eventstore.Tenants) error,
-) error {
+// openKeys opens the keys of personal text for reading; nil when there are none. Where they can't be opened, it says so, and
+// the text is shown sealed.
+func (c *cli) openKeys(ctx context.Context, dsn string) *subjectkeys.Keys {
 	keys, err := c.keySource(dsn).open(ctx, false)
 	if err != nil {
 		fmt.Fprintf(c.stderr, "personal text is shown sealed: %v\n", err)
 	}
-	if keys == nil {
-		return work(tenants)
-	}
-	defer keys.Close()
-	registry, err := newRegistry()
-	if err != nil {
-		return err
-	}
-	return work(tenants.Showing(eventstore.NewVault(registry, keys)))
+	return keys
 }

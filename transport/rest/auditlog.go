@@ -1,8 +1,8 @@
 package rest
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +14,7 @@ import (
 	"annals/domain/operations"
 	"annals/projections"
 	"annals/projections/auditlog"
+	"annals/transport/auditfile"
 )
 
 // AuditLog reads the audit log.
@@ -22,32 +23,6 @@ type AuditLog interface {
 	List(ctx context.Context, client string, f auditlog.Filter, after int64, limit int) (projections.List[auditlog.Entry], error)
 	// Export gives every entry from after (exclusive) to upTo (inclusive).
 	Export(ctx context.Context, client string, f auditlog.Filter, after, upTo int64, each func(auditlog.Entry) error) error
-}
-
-// auditView is a row of the audit log as the API shows it.
-type auditView struct {
-	EventType     string          `json:"event_type"`
-	EventID       domain.ID       `json:"event_id"`
-	OccurredAt    timestamp       `json:"occurred_at"`
-	ActorID       string          `json:"actor_id"`
-	AggregateType string          `json:"aggregate_type"`
-	AggregateID   domain.ID       `json:"aggregate_id"`
-	EventData     json.RawMessage `json:"event_data"`
-	Position      int64           `json:"position"`
-	ClientID      string          `json:"client_id"`
-	RecordedAt    timestamp       `json:"recorded_at"`
-	CorrelationID string          `json:"correlation_id"`
-	CausationID   string          `json:"causation_id"`
-	RequestID     string          `json:"request_id"`
-}
-
-func auditViewOf(e auditlog.Entry) auditView {
-	return auditView{
-		EventType: e.EventType, EventID: e.EventID, OccurredAt: timestamp(e.OccurredAt), ActorID: e.ActorID,
-		AggregateType: e.AggregateType, AggregateID: e.AggregateID, EventData: e.EventData, Position: e.Position,
-		ClientID: e.ClientID, RecordedAt: timestamp(e.RecordedAt), CorrelationID: e.CorrelationID,
-		CausationID: e.CausationID, RequestID: e.RequestID,
-	}
 }
 
 // auditMedia are the forms in which the audit log is served.
@@ -81,7 +56,7 @@ func (s *server) listAuditLog(r *request) (answer, error) {
 			}
 			return s.exportAuditLog(w, r, scope, cursor, filter, limit)
 		}
-		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditViewOf,
+		return serveList(s, w, r, auditlog.Spec().Name, scope, cursor, auditfile.RowOf,
 			func(ctx context.Context, after int64) (projections.List[auditlog.Entry], error) {
 				page, err := s.config.AuditLog.List(ctx, r.who.Client, filter, after, limit)
 				if err == nil && page.Position >= r.minPosition { // else there is another answer
@@ -123,14 +98,18 @@ func (s *server) exportAuditLog(
 		return err
 	}
 	defer exported.done()
-	media, write := mediaNDJSON, func(l *lines, v auditView) error { return l.write(v) }
+	media, write := mediaNDJSON, auditfile.Row.AppendJSON
 	if r.media == mediaCSV {
-		media, write = mediaCSV+"; charset=utf-8; header=present", writeAuditRecord
+		media = mediaCSV + "; charset=utf-8; header=present"
+		write = func(row auditfile.Row, b *bytes.Buffer) error {
+			row.AppendCSV(b)
+			return nil
+		}
 		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="annals-audit-log-%d.csv"`, upTo))
 	}
 	out := s.startLines(w, r, media, exported)
 	if r.media == mediaCSV {
-		out.record(auditColumns...)
+		auditfile.AppendHeader(&out.buffer)
 	}
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
@@ -142,7 +121,10 @@ func (s *server) exportAuditLog(
 				return errEnough
 			}
 			exported.row(e.Position)
-			return write(out, auditViewOf(e))
+			if err := write(auditfile.RowOf(e), &out.buffer); err != nil {
+				return err
+			}
+			return out.written()
 		})
 	}
 	if err != nil && !errors.Is(err, errEnough) {

@@ -90,7 +90,7 @@ func TestCommandShowsTheResourceWhenPreferred(t *testing.T) {
 	}
 }
 
-func wantMembers(t *testing.T, object map[string]any, members ...string) {
+func wantMembers(t testing.TB, object map[string]any, members ...string) {
 	t.Helper()
 	slices.Sort(members)
 	if diff := cmp.Diff(members, slices.Sorted(maps.Keys(object))); diff != "" {

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"net/http"
@@ -166,4 +167,48 @@ func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// BenchmarkExport takes a million rows over HTTP in each form (20,000 with -short), and tells how fast, and by how much the
+// heap grew meanwhile at most. It fails when that depends on the number of rows.
+func BenchmarkExport(b *testing.B) {
+	total, bound := 1_000_000, uint64(64<<20)
+	if testing.Short() {
+		total = 20_000
+	}
+	s := newServerOf(b, []projections.Projector{auditlog.New()}, unwatched)
+	s.fillLog(total, strings.Repeat("c", 100))
+	s.store.Sequencer.Signal().Poke()
+	applied, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	check(b, s.group.WaitFor(applied, auditlog.Spec().Name, int64(total)))
+	for _, export := range []struct{ path, accept string }{
+		{"/v1/audit-log", "text/csv"}, {"/v1/audit-log", "application/x-ndjson"}, {"/v1/events", "application/x-ndjson"},
+	} {
+		b.Run(export.path+" "+export.accept, func(b *testing.B) {
+			before, most, size := heap(), uint64(0), int64(0)
+			for b.Loop() {
+				r, err := http.NewRequest("GET", s.url+export.path, nil)
+				check(b, err)
+				r.Header.Set("Accept", export.accept)
+				response, err := http.DefaultTransport.RoundTrip(r)
+				check(b, err)
+				lines, scan := 0, bufio.NewScanner(response.Body)
+				for ; scan.Scan(); lines++ {
+					size += int64(len(scan.Bytes()))
+					if lines%(total/5) == total/10 {
+						most = max(most, heap())
+					}
+				}
+				check(b, response.Body.Close())
+				if lines < total || most > before+bound {
+					b.Fatalf("%d lines of %d, and %d MiB more", lines, total, (most-before)>>20)
+				}
+			}
+			seconds := b.Elapsed().Seconds()
+			b.ReportMetric(float64(total)*float64(b.N)/seconds, "rows/s")
+			b.ReportMetric(float64(size)/1e6/seconds, "MB/s")
+			b.ReportMetric(float64(max(most, before)-before)/(1<<20), "MiB-heap-growth")
+		})
+	}
 }

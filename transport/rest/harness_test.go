@@ -39,7 +39,7 @@ import (
 
 // bench is a whole server over a database of its own.
 type bench struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	store    *eventstore.Store
 	subjects *subjectkeys.Keys
@@ -74,13 +74,13 @@ func (l *logBuffer) String() string {
 
 // newServer wires everything as the program does: event store, subscribers, read models. change may replace parts of the
 // configuration.
-func newServer(t *testing.T, change ...func(*bench)) *bench {
+func newServer(t testing.TB, change ...func(*bench)) *bench {
 	t.Helper()
 	return newServerOf(t, readModels(), change...)
 }
 
 // newServerOf is newServer with read models of the test's own.
-func newServerOf(t *testing.T, projectors []projections.Projector, change ...func(*bench)) *bench {
+func newServerOf(t testing.TB, projectors []projections.Projector, change ...func(*bench)) *bench {
 	t.Helper()
 	none := func(*bench) []projections.PolicyHandler { return nil }
 	return newServerWith(t, projectors, none, change...)
@@ -88,7 +88,7 @@ func newServerOf(t *testing.T, projectors []projections.Projector, change ...fun
 
 // newServerWith is newServerOf with policies.
 func newServerWith(
-	t *testing.T, projectors []projections.Projector, policies func(*bench) []projections.PolicyHandler, change ...func(*bench),
+	t testing.TB, projectors []projections.Projector, policies func(*bench) []projections.PolicyHandler, change ...func(*bench),
 ) *bench {
 	t.Helper()
 	b := &bench{t: t, db: pgtest.New(t), log: &logBuffer{}}
@@ -162,7 +162,7 @@ func (b *bench) serve(ctx context.Context) {
 	b.url = server.URL
 }
 
-func pool(t *testing.T, dsn string, role eventstore.Role, size int) *sqlx.DB {
+func pool(t testing.TB, dsn string, role eventstore.Role, size int) *sqlx.DB {
 	t.Helper()
 	db, err := eventstore.OpenDB(dsn, role, size, "test")
 	check(t, err)

@@ -148,12 +148,12 @@ func TestClientRate(t *testing.T) {
 
 // wire is a connection that is spoken to by hand.
 type wire struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	read *bufio.Reader
 }
 
-func dialTo(t *testing.T, address string) *wire {
+func dialTo(t testing.TB, address string) *wire {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	check(t, err)

@@ -95,7 +95,7 @@ func (r *eventReader) next() (e sent, err error) {
 
 // live is an open stream of server-sent events.
 type live struct {
-	t      *testing.T
+	t      testing.TB
 	header http.Header
 	eventReader
 	close func()
