@@ -28,3 +28,8 @@ func diskOf(ctx context.Context, db *sql.DB) (d disk, ok bool, err error) {
 	}
 	return disk{dir: dir.String, free: uint64(st.Bavail) * uint64(st.Bsize), total: uint64(st.Blocks) * uint64(st.Bsize)}, true, nil
 }
+
+// roomy reports whether there is room left for the log to grow.
+func (d disk) roomy() bool { return float64(d.free) >= doctorFreeShare*float64(d.total) }
+
+func gigabytes(bytes uint64) string { return fmt.Sprintf("%.1f GB", float64(bytes)/1e9) }
