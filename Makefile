@@ -2,7 +2,7 @@
 
 GO      ?= go
 BENCH   ?= .
-FUZZTIME ?= 5s
+FUZZTIME ?= 2s
 ARGS    ?=
 
 # The product is pure Go; only the race detector needs a C compiler.
@@ -39,7 +39,7 @@ lint: vet ## check formatting, vet and staticcheck
 vulnerabilities: ## look dependencies up in the Go vulnerability database
 	@GO="$(GO)" scripts/check-vulnerabilities
 
-fuzz-smoke: postgres ## run every fuzz target for FUZZTIME (5s)
+fuzz-smoke: postgres ## run every fuzz target for FUZZTIME (2s)
 	GO="$(GO)" bin/withpostgres scripts/fuzz-smoke $(FUZZTIME)
 
 bench: postgres build ## measure every path beside its baseline, with fsync on (ARGS="append --callers 512")

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -121,27 +119,6 @@ func (c *cli) openDatabase(ctx context.Context, logger *slog.Logger, own bool) (
 	}
 }
 
-var keyValuePassword = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)`)
-
-// maskSecrets gives a connection string as it may be shown.
-func maskSecrets(dsn string) string {
-	u, err := url.Parse(dsn)
-	if err != nil || u.Scheme == "" {
-		if strings.Contains(dsn, "://") {
-			return "(not a valid URL)"
-		}
-		return keyValuePassword.ReplaceAllString(dsn, "${1}xxxxx")
-	}
-	q := u.Query()
-	for _, name := range []string{"password", "sslpassword"} {
-		if q.Has(name) {
-			q.Set(name, "xxxxx")
-		}
-	}
-	u.RawQuery = q.Encode()
-	return u.Redacted()
-}
-
 // withSQL runs a command on a pool of the database's owner.
 func (c *cli) withSQL(cmd *cobra.Command, work func(db *sql.DB) error) (err error) {
 	ctx := cmd.Context()
@@ -156,7 +133,7 @@ func (c *cli) withSQL(cmd *cobra.Command, work func(db *sql.DB) error) (err erro
 	}
 	defer db.Close()
 	if err := db.PingContext(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", maskSecrets(d.dsn), err)
+		return fmt.Errorf("connect to %s: %w", eventstore.MaskSecrets(d.dsn), err)
 	}
 	return work(db.DB)
 }

@@ -102,7 +102,7 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 	defer owner.Close()
 	x.db = owner.DB
 	if err := owner.PingContext(ctx); err != nil {
-		x.add("database", false, "can't reach %s: %v", maskSecrets(d.dsn), err)
+		x.add("database", false, "can't reach %s: %v", eventstore.MaskSecrets(d.dsn), err)
 		return x.findings
 	}
 	// It is one connection: who holds a lock that the doctor wants is named, rather than waited for.
@@ -110,7 +110,7 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 		x.failed("database", err)
 		return x.findings
 	}
-	x.add("database", true, "reachable at %s", maskSecrets(d.dsn))
+	x.add("database", true, "reachable at %s", eventstore.MaskSecrets(d.dsn))
 	x.server(ctx)
 	x.clock(ctx)
 	if !x.migrations(ctx) {

@@ -93,7 +93,7 @@ func checkOpen(ctx context.Context, cmd *cobra.Command, cfg *serveConfig, dsn st
 	}
 	defer db.Close()
 	if err := db.PingContext(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", maskSecrets(dsn), err)
+		return fmt.Errorf("connect to %s: %w", eventstore.MaskSecrets(dsn), err)
 	}
 	exist, err := apikeys.Exist(ctx, db.DB)
 	if err != nil || exist {

@@ -188,7 +188,7 @@ func (c *cli) checkOwned(ctx context.Context, dsn string, check func(context.Con
 	}
 	defer owner.Close()
 	if err := owner.PingContext(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", maskSecrets(dsn), err)
+		return fmt.Errorf("connect to %s: %w", eventstore.MaskSecrets(dsn), err)
 	}
 	return check(ctx, owner.DB)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.opentelemetry.io/otel/trace"
 
+	"annals/eventstore"
 	"annals/eventstore/integrity"
 )
 
@@ -129,7 +130,7 @@ func (s *serveConfig) print(c *cli, cmd *cobra.Command) error {
 		}
 		switch {
 		case slices.Contains([]string{"database-url", "subject-keys-url", "otlp-endpoint"}, f.Name):
-			value = maskSecrets(value)
+			value = eventstore.MaskSecrets(value)
 		case slices.Contains([]string{"smtp-password", "signing-passphrase", "subject-keys-passphrase"}, f.Name) && value != "":
 			value = "xxxxx"
 		}

@@ -66,12 +66,12 @@ func (s keySource) open(ctx context.Context, create bool) (*subjectkeys.Keys, er
 		err = prepareSubjectKeys(ctx, owner)
 		owner.Close()
 		if err != nil {
-			return nil, fmt.Errorf("prepare the database of the subject keys, %s: %w", maskSecrets(s.dsn), err)
+			return nil, fmt.Errorf("prepare the database of the subject keys, %s: %w", eventstore.MaskSecrets(s.dsn), err)
 		}
 	}
 	exist, err := subjectkeys.Exist(ctx, s.dsn)
 	if err != nil {
-		return nil, fmt.Errorf("look for the subject keys in %s: %w", maskSecrets(s.dsn), err)
+		return nil, fmt.Errorf("look for the subject keys in %s: %w", eventstore.MaskSecrets(s.dsn), err)
 	}
 	if !exist && !create {
 		return nil, nil

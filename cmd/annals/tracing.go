@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"annals/eventstore"
 )
 
 // traceFlushTimeout is how long the end of the server waits for the last spans to be taken.
@@ -22,7 +24,7 @@ const traceFlushTimeout = 3 * time.Second
 func checkOTLP(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("%q must be a URL such as http://127.0.0.1:4318", maskSecrets(endpoint))
+		return fmt.Errorf("%q must be a URL such as http://127.0.0.1:4318", eventstore.MaskSecrets(endpoint))
 	}
 	return nil
 }
