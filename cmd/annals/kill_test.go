@@ -23,8 +23,8 @@ func TestKilledReplay(t *testing.T) {
 	db := pgtest.New(t)
 	database := []string{"--database-url", db.DSN}
 	server := serveChild(t, database...)
-	l := newLoad(t, server).start(2)
-	l.progress(200)
+	l := newLoad(t, server).start(1)
+	l.progress(150)
 	replay := append([]string{"replay", "--all"}, database...)
 	begin := time.Now()
 	runChild(t, nil, replay...).exits(exitDone)
