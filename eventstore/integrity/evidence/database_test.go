@@ -101,7 +101,12 @@ type tampering struct {
 const copyOf5 = `INSERT INTO annals.events SELECT (jsonb_populate_record(e, jsonb_build_object('position', %d,
 	'aggregate_version', 1, 'aggregate_id', gen_random_uuid()))).* FROM annals.events e WHERE position = 5`
 
-func tamperings() []tampering {
+func tamperings(t *testing.T) []tampering {
+	t.Helper()
+	_, otherKey, err := integrity.GenerateKey("test/other")
+	if err != nil {
+		t.Fatal(err)
+	}
 	events, log := `UPDATE annals.events SET `, `UPDATE annals.integrity_log SET `
 	flip := func(column string, at int) string {
 		return fmt.Sprintf(`%s = set_byte(%s, %d, get_byte(%s, %d) # 1)`, column, column, at, column, at)
@@ -148,8 +153,9 @@ func tamperings() []tampering {
 		{"change a checkpoint's root", []string{`UPDATE annals.integrity_checkpoints SET ` + flip("root", 1) + ` WHERE size = 300`}, evidence.Altered, 0, "checkpoint at size 300"},
 		{"move a checkpoint", []string{`UPDATE annals.integrity_checkpoints SET size = 299 WHERE size = 300`}, evidence.Altered, 0, "checkpoint at size 299"},
 		{"remove all checkpoints", []string{`DELETE FROM annals.integrity_checkpoints`}, evidence.Incomplete, 0, "no signed checkpoint is stored"},
-		{"replace the key", []string{`UPDATE annals.integrity_keys SET verifier_key = 'other+9ccb0bd2+AaTOsQwxODYun4RPgSYaGI1jc/jwLRxRRl8h+bK5ewhI'`},
+		{"replace the key", []string{`UPDATE annals.integrity_keys SET verifier_key = '` + otherKey + `'`},
 			evidence.Altered, 0, "the key was replaced"},
+		{"break the key", []string{`UPDATE annals.integrity_keys SET verifier_key = 'x' || verifier_key`}, evidence.Altered, 0, "damaged"},
 		{"remove the key", []string{`DELETE FROM annals.integrity_keys`}, evidence.Altered, 1, "is gone"},
 		{"a stream's version twice", []string{`ALTER TABLE annals.events DROP CONSTRAINT events_stream_key`,
 			events + `aggregate_version = aggregate_version - 1 WHERE position = 500`}, evidence.Altered, 0, "versions of the stream"},
@@ -161,7 +167,7 @@ func TestTamperingIsFound(t *testing.T) {
 	b := newBench(t, signed, size)
 	kept := b.note()
 	restore := b.save()
-	for _, c := range tamperings() {
+	for _, c := range tamperings(t) {
 		t.Run(c.name, func(t *testing.T) {
 			b.tamper(c.do...)
 			defer restore()
