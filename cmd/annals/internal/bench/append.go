@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"annals/domain"
 	"annals/eventstore"
@@ -143,14 +142,13 @@ WHERE coalesce((SELECT max(aggregate_version) FROM plain_events WHERE aggregate_
 const copyRows = 1000
 
 func copyIn(ctx context.Context, conn *sqlx.Conn, w *writer) (func() error, error) {
-	columns := strings.FieldsFunc(plainColumns, func(r rune) bool { return strings.ContainsRune(", \n\t", r) })
 	return func() error {
 		tx, err := conn.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback()
-		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("plain_events", columns...))
+		stmt, err := tx.PrepareContext(ctx, `COPY plain_events (`+plainColumns+`) FROM STDIN`)
 		if err != nil {
 			return err
 		}
