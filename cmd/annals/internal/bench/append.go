@@ -217,7 +217,7 @@ func appendRatios(o *Options, t *table) []Ratio {
 		annals, at := t.rate(waySequencer, callers), func(s string) string { return fmt.Sprintf("%d callers: %s", callers, s) }
 		switch callers {
 		case 1:
-			ratios = append(ratios, ratio(at("annals ÷ classic"), annals/t.rate(wayClassic, 1), 0.7).notBelow(0.25))
+			ratios = append(ratios, ratio(at("annals ÷ classic"), annals/t.rate(wayClassic, 1), 0.7).notBelow(0.15))
 		case 32:
 			ratios = append(ratios, ratio(at("annals ÷ insert"), annals/t.rate(wayInsert, 32), 1.8).notBelow(0.6))
 		case 128:

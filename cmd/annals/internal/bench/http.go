@@ -72,7 +72,7 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 	n := sizes.Callers[0]
 	reached := ratio(fmt.Sprintf("%d connections: commands ÷ inserts", n), t.rate(waySequencer, n)/t.rate(wayInsert, n), 0)
 	if n == 128 {
-		reached = ratio(reached.Name, reached.Value, 1).notBelow(0.08)
+		reached = ratio(reached.Name, reached.Value, 1).notBelow(0.04)
 	}
 	return Report{
 		Unit: "commands", Rows: t.rows(),
