@@ -65,7 +65,12 @@ type guard struct {
 	pipe    io.WriteCloser
 	done    chan struct{} // closed once cmd has ended
 	watched string        // the last line sent, for a successor
+	early   int           // guards in a row that died within their first second
 }
+
+// mostEarlyDeaths is how many guards in a row may die at once before no successor is tried:
+// one may be killed by a stranger, each is a machine on which none can live.
+const mostEarlyDeaths = 5
 
 // start launches the guard process.
 func (g *guard) start() error {
@@ -109,6 +114,11 @@ func (g *guard) mind(cmd *exec.Cmd, done chan struct{}) {
 	}
 	g.log.Warn("the database's guard process died", "status", fmt.Sprint(err))
 	if time.Since(started) < time.Second {
+		g.early++
+	} else {
+		g.early = 0
+	}
+	if g.early >= mostEarlyDeaths {
 		g.log.Error("the guard process can't be kept: the database server will outlive this process if that is killed")
 		return
 	}
