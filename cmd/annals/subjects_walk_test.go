@@ -22,8 +22,8 @@ import (
 
 // Texts about persons, which can be found wherever they come to be.
 var persons = map[string][]string{
-	"customer c-7":            {"Zaunweg 7", "Hinterhaus 7", "Siebenstadt", "Siebenland", "70007"},
-	"order":                   {"Unbekanntgasse 9", "Neunkirch", "90009"},
+	"customer c-7":            {"Zaunweg 7", "Hinterhaus 7", "Siebenstadt", "Siebenland", "ZS7 0QX"},
+	"order":                   {"Unbekanntgasse 9", "Neunkirch", "NK9 0QY"},
 	"inspector Inga Sieben":   {"Inga Sieben"},
 	"customer_name Sieben AG": {"Sieben AG"},
 }
@@ -84,9 +84,9 @@ func people(t *testing.T, receiver string) *peopled {
 		c.send("POST", "/v1/carts/"+cart+"/items", item(product, 1)).is(200)
 		return c.send("POST", "/v1/carts/"+cart+"/submit", `{"shipping_address":`+address+`}`, "Idempotency-Key: "+customer).is(200).done().OrderID
 	}
-	p.withNone = submit(`{}`, `{"street_line_1":"Unbekanntgasse 9","city":"Neunkirch","postal_code":"90009","country":"AT"}`)
+	p.withNone = submit(`{}`, `{"street_line_1":"Unbekanntgasse 9","city":"Neunkirch","postal_code":"NK9 0QY","country":"AT"}`)
 	p.ids["/v1/orders/"] = submit(`{"customer_id":"c-7"}`, `{"street_line_1":"Zaunweg 7","street_line_2":"Hinterhaus 7",`+
-		`"city":"Siebenstadt","state":"Siebenland","postal_code":"70007","country":"DE"}`)
+		`"city":"Siebenstadt","state":"Siebenland","postal_code":"ZS7 0QX","country":"DE"}`)
 	order := c.send("POST", "/v1/work-orders", `{"number":"WO-1","product_code":"P","customer_name":"Sieben AG",`+
 		`"quantity_ordered":5,"received_on":"2026-01-05","due_on":"2026-01-30"}`).is(201).done().ID
 	p.ids["/v1/work-orders/"] = order
