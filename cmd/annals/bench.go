@@ -39,7 +39,7 @@ func (c *cli) benchCommand() *cobra.Command {
 		Short: "Measure Annals beside the usual ways to do the same",
 		Long:  long + "\nWithout a name it runs all of them.",
 		Example: "  annals bench append\n  annals bench append --callers 1,128,512 --log 1000000 --subscribers 10\n" +
-			"  annals bench http --servers 2 --tenants 1000\n  annals bench --output json > bench.json",
+			"  annals bench http --servers 2 --tenants 1000\n  annals bench overload --slice 2s\n  annals bench --output json > bench.json",
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(cmd); err != nil {
@@ -64,14 +64,14 @@ func (c *cli) benchCommand() *cobra.Command {
 	}
 	output.register(cmd)
 	flags := cmd.Flags()
-	flags.IntSliceVar(&o.Callers, "callers", o.Callers, "`numbers` of concurrent callers; http uses the last")
+	flags.IntSliceVar(&o.Callers, "callers", o.Callers, "`numbers` of concurrent callers; http and overload use the last")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "`rounds` in which the ways take turns")
 	flags.DurationVar(&o.Slice, "slice", o.Slice, "`time` that each way gets in a round")
 	flags.Int64Var(&o.Events, "events", o.Events, "`events` in the log that project and replay read")
-	flags.Int64Var(&o.Log, "log", o.Log, "`events` that the log holds before append and http begin")
+	flags.Int64Var(&o.Log, "log", o.Log, "`events` that the log holds before append, http and overload begin")
 	flags.IntVar(&o.Tenants, "tenants", o.Tenants, "`clients` that the callers belong to, in turn")
 	flags.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "`projections` that do nothing, beside append")
-	flags.IntVar(&o.Servers, "servers", o.Servers, "`servers` on one database, for http")
+	flags.IntVar(&o.Servers, "servers", o.Servers, "`servers` on one database, for http and overload")
 	flags.Int64Var(&o.Stream, "stream", o.Stream, "`events` of the stream that load reads")
 	flags.BoolVar(&guard, "guard", false, "fail when a ratio is below its floor, which is far below what has been reached")
 	return cmd

@@ -17,16 +17,16 @@ type Options struct {
 	DatabaseURL string
 	// Program is the path of the annals binary, which the http benchmark runs as servers.
 	Program string
-	// Callers are the numbers of concurrent callers, of append, and connections, of http.
+	// Callers are the numbers of concurrent callers, of append, and connections, of http and overload, which use the last.
 	Callers []int
 	Rounds  int           // in which the ways take turns; medians are shown
 	Slice   time.Duration // that a way is given in a round
 	Events  int64         // in the log that project and replay read
-	Log     int64         // events that the log holds before append and http begin
+	Log     int64         // events that the log holds before append, http and overload begin
 	Tenants int           // clients that the callers belong to, in turn
 	// Subscribers is how many projections that do nothing run beside append.
 	Subscribers int
-	Servers     int   // that http runs on one database
+	Servers     int   // that http and overload run on one database
 	Stream      int64 // events of the stream that load reads
 	Note        io.Writer
 }
@@ -94,6 +94,7 @@ type Row struct {
 	DiskBytes    float64 `json:"disk_bytes,omitempty"`    // of tables and indexes, for each event
 	WALBytes     float64 `json:"wal_bytes,omitempty"`     // for each
 	HeapMB       float64 `json:"peak_heap_mb,omitempty"`  // most in use while it ran
+	RSSMB        float64 `json:"rss_mb,omitempty"`        // resident, of the servers
 	Refused      float64 `json:"refused_share,omitempty"` // answers that said to come back later
 }
 
@@ -152,6 +153,7 @@ func All() []Benchmark {
 	return []Benchmark{
 		{"append", "appends beside single-row INSERTs, one transaction per append, bulk INSERTs and COPY", runAppend},
 		{"http", "whole commands over HTTP beside single-row INSERTs", runHTTP},
+		{"overload", "five times the commands that a server can take, from CPUs of their own", runOverload},
 		{"project", "a live projection beside watermill-sql's default subscriber", runProject},
 		{"replay", "the rebuild of read models beside a plain scan of the log", runReplay},
 		{"load", "loading a long stream with a snapshot and without", runLoad},

@@ -93,20 +93,26 @@ func (m *meter) databaseCPU() time.Duration {
 	if m.postmaster == 0 {
 		return 0
 	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0
-	}
 	server := readStat(m.postmaster)
 	total := exact(m.postmaster, server.cpu) + server.ended
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			if s := readStat(pid); s.parent == m.postmaster {
-				total += exact(pid, s.cpu)
-			}
-		}
+	for _, pid := range childrenOf(m.postmaster) {
+		total += exact(pid, readStat(pid).cpu)
 	}
 	return total
+}
+
+// childrenOf lists the children of a process; none where /proc doesn't tell.
+func childrenOf(parent int) (children []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && readStat(pid).parent == parent {
+			children = append(children, pid)
+		}
+	}
+	return children
 }
 
 // stat is what /proc tells of a process; zero when it tells nothing.

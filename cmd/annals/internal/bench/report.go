@@ -28,6 +28,7 @@ var columns = []column{
 	{"WAL BYTES", func(r Row) float64 { return r.WALBytes }, "%.0f"},
 	{"DISK BYTES", func(r Row) float64 { return r.DiskBytes }, "%.0f"},
 	{"HEAP MB", func(r Row) float64 { return r.HeapMB }, "%.0f"},
+	{"RSS MB", func(r Row) float64 { return r.RSSMB }, "%.0f"},
 	{"REFUSED", func(r Row) float64 { return r.Refused }, "%.3f"},
 }
 
