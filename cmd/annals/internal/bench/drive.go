@@ -39,7 +39,10 @@ type tally struct {
 func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, into *tally) error {
 	calls, stop, err := w.start(ctx, callers)
 	if stop != nil {
-		defer stop()
+		defer func() {
+			stop()
+			m.settle()
+		}()
 	}
 	if err != nil {
 		return err
