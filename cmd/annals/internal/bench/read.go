@@ -172,6 +172,9 @@ func (d *database) scan(ctx context.Context, n int64) error {
 
 // runLoad loads one long stream, from its snapshot and from all its events.
 func runLoad(ctx context.Context, o *Options, d *database) (_ Report, err error) {
+	if err := d.fill(ctx, o.Log); err != nil {
+		return Report{}, err
+	}
 	registry, err := newRegistry()
 	if err != nil {
 		return Report{}, err
