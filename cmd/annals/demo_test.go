@@ -46,6 +46,22 @@ func TestDemoIsReproducible(t *testing.T) {
 	}
 }
 
+// The story holds together at every scale, also with so few products that a cart gets one of them twice: a cart takes one
+// and the same of 7 products, which scale 0.175 has.
+func TestDemoAtSmallScales(t *testing.T) {
+	t.Parallel()
+	server := serveHere(t, "--database-url", pgtest.New(t).DSN)
+	for _, c := range []struct {
+		scale string
+		seeds int
+	}{{"0.01", 5}, {"0.05", 1}, {"0.175", 1}} {
+		for seed := range c.seeds {
+			annals(t, "demo", "--url", server.url, "--client", "scale-"+c.scale, "--seed", fmt.Sprint(seed+1), "--scale", c.scale).
+				exits(exitDone).prints("(0 done before)")
+		}
+	}
+}
+
 // The bar is drawn by whoever tells of progress, and by nobody else.
 func TestDemoBar(t *testing.T) {
 	t.Parallel()

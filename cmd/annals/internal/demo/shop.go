@@ -74,8 +74,10 @@ func (s *story) shopping(ctx context.Context, catalogue []string, n int) error {
 	cart := "/v1/carts/" + created.ID
 	lines := s.between(1, 4)
 	first := s.random.IntN(len(catalogue))
+	held := make(map[string]bool) // fewer than lines where a small catalogue gives a product twice
 	for i := range lines {
 		product := catalogue[(first+i*7)%len(catalogue)]
+		held[product] = true
 		if _, err := s.command(ctx, "POST", cart+"/items", object{"product_id": product, "quantity": s.between(1, 5)}); err != nil {
 			return err
 		}
@@ -85,7 +87,7 @@ func (s *story) shopping(ctx context.Context, catalogue []string, n int) error {
 			return err
 		}
 	}
-	if lines > 1 && s.chance(20) {
+	if lines > 1 && s.chance(20) && len(held) > 1 {
 		if _, err := s.command(ctx, "DELETE", cart+"/items/"+catalogue[first], nil); err != nil {
 			return err
 		}
