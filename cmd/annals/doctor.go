@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
+	"github.com/lib/pq"
 	"github.com/spf13/cobra"
 
 	"annals/eventstore"
@@ -25,10 +27,10 @@ const (
 	doctorClockSkew       = 2 * time.Second
 	doctorTransactionAge  = time.Minute
 	doctorProjectionLag   = 100_000
-	doctorMinServer       = 140000
 	doctorConnectionShare = 0.9
 	doctorFreeShare       = 0.1
 	doctorUnsigned        = 100_000
+	doctorLogSpan         = 10_000_000 // positions, from the head back, that are looked through for holes
 )
 
 func (c *cli) doctorCommand() *cobra.Command {
@@ -138,7 +140,7 @@ func (x *examination) server(ctx context.Context) {
 		x.failed("server", err)
 		return
 	}
-	x.add("server", number >= doctorMinServer, "PostgreSQL %s; Annals needs 14 or newer", version)
+	x.add("server", supportedServer(number), "PostgreSQL %s; Annals needs 14 or newer", version)
 	durable := fsync == "on" && full == "on" && commit != "off" && commit != "local"
 	x.add("durability", durable, "fsync %s, full_page_writes %s, synchronous_commit %s", fsync, full, commit)
 	share := float64(connections) / float64(limit)
@@ -178,16 +180,17 @@ func (x *examination) migrations(ctx context.Context) bool {
 }
 
 func (x *examination) roles(ctx context.Context) {
-	var found int
-	err := x.db.QueryRowContext(ctx, `SELECT count(*) FROM pg_roles WHERE rolname IN ('annals_app', 'annals_query')
-		AND pg_has_role(current_user, oid, 'MEMBER')`).Scan(&found)
+	var missing []string
+	err := x.db.QueryRowContext(ctx, `SELECT array(SELECT w FROM unnest($1::text[]) w WHERE NOT EXISTS (SELECT FROM pg_roles
+			WHERE rolname = w AND pg_has_role(current_user, oid, 'MEMBER')) ORDER BY w)`,
+		pq.Array([]string{string(eventstore.RoleApp), string(eventstore.RoleQuery)})).Scan(pq.Array(&missing))
 	switch {
 	case err != nil:
 		x.failed("roles", err)
-	case found == 2:
+	case len(missing) == 0:
 		x.add("roles", true, "annals_app and annals_query fence off history and clients")
 	default:
-		x.add("roles", false, "annals_app or annals_query is missing or not granted: the program works as the owner, "+
-			"without the second fence between clients")
+		x.add("roles", false, "missing or not granted: %s; the program works as the owner, without the second fence between clients",
+			strings.Join(missing, ", "))
 	}
 }

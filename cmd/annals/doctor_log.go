@@ -8,15 +8,31 @@ import (
 	"annals/projections"
 )
 
+// log looks for events that are missing. annals check reads all of a log that is longer than this looks through.
 func (x *examination) log(ctx context.Context) {
-	var head, events int64
-	err := x.db.QueryRowContext(ctx, `SELECT coalesce(max(position), 0), coalesce(max(position) - min(position) + 1, 0)
-		FROM annals.events`).Scan(&head, &events)
+	var low, head, events int64
+	err := x.db.QueryRowContext(ctx, `
+		WITH log AS (SELECT coalesce(max(position), 0) AS head FROM annals.events), span AS (SELECT greatest(head - $1, 0) AS low, head FROM log)
+		SELECT low, head, (SELECT count(*) FROM annals.events WHERE position > low AND position <= head) FROM span`, doctorLogSpan).
+		Scan(&low, &head, &events)
 	if err != nil {
 		x.failed("log", err)
 		return
 	}
-	x.add("log", head == events, "the head is at position %d", head)
+	if events == head-low {
+		x.add("log", true, "the head is at position %d", head)
+		return
+	}
+	var first int64
+	err = x.db.QueryRowContext(ctx, `
+		SELECT p.position + 1 FROM (SELECT $1::bigint UNION ALL SELECT position FROM annals.events WHERE position > $1) AS p (position)
+		WHERE NOT EXISTS (SELECT FROM annals.events n WHERE n.position = p.position + 1) ORDER BY p.position LIMIT 1`, low).Scan(&first)
+	if err != nil {
+		x.failed("log", err)
+		return
+	}
+	x.add("log", false, "missing: %d of the events below the head, the first of them at position %d; the head is at position %d",
+		head-low-events, first, head)
 }
 
 // appendOnly looks whether the triggers stand that refuse changes of events and of the Merkle tree.
@@ -67,26 +83,42 @@ func (x *examination) projections(ctx context.Context) {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var name, kind, status, failure string
-		var version int
-		var position, lag, failedAt int64
-		if err := rows.Scan(&name, &version, &kind, &status, &position, &lag, &failedAt, &failure); err != nil {
+		var s subscriber
+		if err := rows.Scan(&s.name, &s.version, &s.kind, &s.status, &s.position, &s.lag, &s.failedAt, &s.failure); err != nil {
 			x.failed("projections", err)
 			return
 		}
-		check := fmt.Sprintf("%s v%d", name, version)
-		switch {
-		case lag < 0:
-			x.add(check, false, "at position %d, %d above the head: the log lost its tail", position, -lag)
-		case status == string(projections.StatusFailed):
-			x.add(check, false, "failed at position %d: %s; see 'annals projections failures %s'", failedAt, failure, name)
-		case status == string(projections.StatusRunning) && kind != string(projections.KindPolicy) && lag > doctorProjectionLag:
-			x.add(check, false, "running, %d events behind: is a server running?", lag)
-		default:
-			x.add(check, true, "%s at position %d, %d behind", status, position, lag)
-		}
+		ok, detail := s.judge()
+		x.add(fmt.Sprintf("%s v%d", s.name, s.version), ok, "%s", detail)
 	}
 	if err := rows.Err(); err != nil {
 		x.failed("projections", err)
+	}
+}
+
+// subscriber is what the doctor knows of a projection.
+type subscriber struct {
+	name     string
+	version  int
+	kind     projections.Kind
+	status   projections.Status
+	position int64
+	lag      int64 // events behind the head
+	failedAt int64 // position; 0: it hasn't failed
+	failure  string
+}
+
+// judge says whether a projection is well. A paused one is what an operator wants. How far a policy is behind says little:
+// a timer moves when it has something to do.
+func (s subscriber) judge() (ok bool, detail string) {
+	switch {
+	case s.lag < 0:
+		return false, fmt.Sprintf("at position %d, %d above the head: the log lost its tail", s.position, -s.lag)
+	case s.status == projections.StatusFailed:
+		return false, fmt.Sprintf("failed at position %d: %s; see 'annals projections failures %s'", s.failedAt, s.failure, s.name)
+	case s.status == projections.StatusRunning && s.kind != projections.KindPolicy && s.lag > doctorProjectionLag:
+		return false, fmt.Sprintf("running, %d events behind: is a server running?", s.lag)
+	default:
+		return true, fmt.Sprintf("%s at position %d, %d behind", s.status, s.position, s.lag)
 	}
 }

@@ -59,12 +59,20 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			`UPDATE annals.integrity_log SET size = size + 500`, `UPDATE annals.integrity_log SET size = size - 500`},
 		{"no key signs", "sealing", "no key",
 			`UPDATE annals.integrity_keys SET status = 'retired'`, `UPDATE annals.integrity_keys SET status = 'active'`},
+		{"an event is missing", "log", "missing: 1 of the events below the head, the first of them at position 2",
+			`CREATE TABLE lost AS SELECT * FROM annals.events WHERE position = 2;` + deleteEvent + `2;` + keepEvents,
+			`INSERT INTO annals.events SELECT * FROM lost; DROP TABLE lost`},
+		{"the first events are missing", "log", "missing: 2 of the events below the head, the first of them at position 1",
+			`CREATE TABLE lost AS SELECT * FROM annals.events WHERE position <= 2;` + deleteEvent + `1;` + deleteEvent + `2;` + keepEvents,
+			`INSERT INTO annals.events SELECT * FROM lost; DROP TABLE lost`},
 		{"a migration is missing", "migrations", " of ",
 			`DELETE FROM public.annals_migrations WHERE version_id = (SELECT max(version_id) FROM public.annals_migrations)`, `SELECT 1`},
 	} {
 		db.MustExec(c.wrong)
 		for check, f := range diagnosis(t, db.DSN) {
-			// The tests' server has no fsync.
+			if check == "durability" && (f.OK || !strings.Contains(f.Detail, "fsync off, full_page_writes off")) {
+				t.Errorf("%s: the tests' server has no fsync: %+v", c.name, f)
+			}
 			if want := check == c.check; f.OK == want && (check != "durability" || want) {
 				t.Errorf("%s: %s: ok is %v: %s", c.name, check, f.OK, f.Detail)
 			} else if want && !strings.Contains(f.Detail, c.says) {
@@ -72,6 +80,93 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			}
 		}
 		db.MustExec(c.mend)
+	}
+}
+
+const (
+	deleteEvent = `ALTER TABLE annals.events DISABLE TRIGGER USER; DELETE FROM annals.events WHERE position = `
+	keepEvents  = `ALTER TABLE annals.events ENABLE TRIGGER USER`
+)
+
+// What is wrong with a server is named, and what is right with it is no finding. This one is for real data, and small.
+func TestDoctorOfAServer(t *testing.T) {
+	t.Parallel()
+	const limit = 20
+	server := pgtest.Cluster(t, pgtest.WithFsync(), pgtest.WithSettings(map[string]string{"max_connections": fmt.Sprint(limit)}))
+	dsn := server.DSN()
+	annals(t, "migrate", "--database-url", dsn).exits(exitDone)
+	db := sqlx.MustConnect("postgres", dsn)
+	defer db.Close()
+	crowd := func() {
+		db.SetMaxIdleConns(limit)
+		var held []*sqlx.Conn
+		for range limit - 3 {
+			conn, err := db.Connx(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, conn)
+		}
+		for _, conn := range held {
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	run := func(statement string) func() { return func() { db.MustExec(statement) } }
+	for _, c := range []struct {
+		name, check, says string
+		wrong, mend       func()
+	}{
+		{"nothing", "", "", run(`SELECT 1`), run(`SELECT 1`)},
+		{"a role is gone", "roles", "not granted: annals_query;", run(`ALTER ROLE annals_query RENAME TO gone`),
+			run(`ALTER ROLE gone RENAME TO annals_query`)},
+		{"both roles are gone", "roles", "annals_app, annals_query", run(`ALTER ROLE annals_query RENAME TO gone; ALTER ROLE annals_app RENAME TO away`),
+			run(`ALTER ROLE gone RENAME TO annals_query; ALTER ROLE away RENAME TO annals_app`)},
+		{"commits don't wait for standbys", "durability", "synchronous_commit local",
+			run(`ALTER ROLE postgres SET synchronous_commit = local`), run(`ALTER ROLE postgres RESET synchronous_commit`)},
+		{"nearly all connections are taken", "connections", "of 20 in use", crowd, func() { db.SetMaxIdleConns(1) }},
+	} {
+		c.wrong()
+		found := diagnosis(t, dsn)
+		for _, check := range []string{"database", "server", "durability", "connections", "clock", "migrations", "roles", "log", "append-only"} {
+			f, want := found[check], check == c.check
+			if f.OK == want || want && !strings.Contains(f.Detail, c.says) {
+				t.Errorf("%s: %s: ok is %v: %s; want %q", c.name, check, f.OK, f.Detail, c.says)
+			}
+		}
+		c.mend()
+	}
+}
+
+func TestSupportedServers(t *testing.T) {
+	t.Parallel()
+	for number, want := range map[int]bool{90624: false, 130000: false, 130022: false, 140000: true, 150018: true, 180001: true} {
+		if got := supportedServer(number); got != want {
+			t.Errorf("server_version_num %d: %v", number, got)
+		}
+	}
+}
+
+func TestJudgingProjections(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		s    subscriber
+		ok   bool
+		says string
+	}{
+		{subscriber{status: "running", position: 9, lag: 1}, true, "running at position 9, 1 behind"},
+		{subscriber{status: "paused", position: 9, lag: 1}, true, "paused at position 9, 1 behind"},
+		{subscriber{status: "rebuilding", position: 9, lag: doctorProjectionLag + 1}, true, "rebuilding at position 9"},
+		{subscriber{status: "running", lag: doctorProjectionLag}, true, "100000 behind"},
+		{subscriber{status: "running", lag: doctorProjectionLag + 1}, false, "is a server running?"},
+		{subscriber{status: "running", lag: doctorProjectionLag + 1, kind: "policy"}, true, "100001 behind"},
+		{subscriber{status: "failed", name: "orders", failedAt: 7, failure: "boom"}, false, "failed at position 7: boom; see 'annals projections failures orders'"},
+		{subscriber{status: "paused", position: 9, lag: -2}, false, "at position 9, 2 above the head"},
+	} {
+		if ok, detail := c.s.judge(); ok != c.ok || !strings.Contains(detail, c.says) {
+			t.Errorf("%+v: %v, %s", c.s, ok, detail)
+		}
 	}
 }
 

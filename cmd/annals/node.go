@@ -185,6 +185,9 @@ func (n *node) migrate(ctx context.Context, owner *sqlx.DB) error {
 	if err := owner.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
+	if err := requireServer(ctx, owner.DB); err != nil {
+		return err
+	}
 	if err := requireRoles(ctx, owner.DB); err != nil {
 		return err
 	}

@@ -14,6 +14,26 @@ import (
 	"annals/migrations"
 )
 
+// minServer is the oldest PostgreSQL that the program works on, as server_version_num counts.
+const minServer = 140000
+
+func supportedServer(number int) bool { return number >= minServer }
+
+// requireServer refuses a PostgreSQL that is too old, before anything is made in it.
+func requireServer(ctx context.Context, db *sql.DB) error {
+	var number int
+	var version string
+	err := db.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version')`).
+		Scan(&number, &version)
+	if err != nil {
+		return fmt.Errorf("ask the database for its version: %w", err)
+	}
+	if !supportedServer(number) {
+		return fmt.Errorf("the database is PostgreSQL %s: Annals needs 14 or newer", version)
+	}
+	return nil
+}
+
 // requireRoles refuses a database whose tables belong to roles that this login doesn't have, as after a restore: a dump
 // holds no roles. A login that owns everything itself needs none.
 func requireRoles(ctx context.Context, db *sql.DB) error {
