@@ -35,12 +35,8 @@ func TestDiskFull(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			disk, ok := smallDisk(t)
-			if !ok { // in a container without the right to mount; TestNoRoom has what can be shown there
-				t.Log("no disk of its own can be had")
-				return
-			}
-			database := []string{"--data-dir", filepath.Join(disk, "data")}
+			room := scarceRoom(t)
+			database := []string{"--data-dir", filepath.Join(room.dir, "data")}
 			server := serveChild(t, database...)
 			l := newLoad(t, server).start(4)
 			l.progress(50)
@@ -50,16 +46,14 @@ func TestDiskFull(t *testing.T) {
 			}
 			db := sqlx.MustOpen("postgres", dsn)
 			defer db.Close()
-			filler := fill(t, disk)
+			room.take(server, db)
 			inside(t, db)
 			awaitRefusal(t, server.caller(shop))
 			server.caller(shop).send("GET", "/healthz", "").is(http.StatusOK)
 			if r := server.caller(shop).send("GET", "/v1/products", ""); r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {
 				t.Errorf("a query on a full disk: status %d, %s", r.status, r.body)
 			}
-			if err := os.Remove(filler); err != nil {
-				t.Fatal(err)
-			}
+			room.give()
 			freed := time.Now()
 			l.progress(1)
 			t.Logf("commands are taken %s after there is room", time.Since(freed))
@@ -70,14 +64,21 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// smallDisk gives a file system of the test's own that is soon full: in memory, which takes the right to mount. ok is false
-// where that can't be had.
-func smallDisk(t *testing.T) (dir string, ok bool) {
+// room is where a database finds no room between take and give.
+type room struct {
+	dir  string
+	take func(server *program, db *sqlx.DB)
+	give func()
+}
+
+// scarceRoom gives a file system of the test's own that is soon full: in memory, which takes the right to mount. Where
+// that can't be had, as in most containers, the files of PostgreSQL may grow no further.
+func scarceRoom(t *testing.T) *room {
 	t.Helper()
-	dir = pgtest.DataDir(t)
+	dir := pgtest.DataDir(t)
 	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=192m,mode=0755")
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		return "", false
+		return limitedFiles(t, dir)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,18 @@ func smallDisk(t *testing.T) (dir string, ok bool) {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
-	return dir, true
+	var filler string
+	return &room{dir: dir,
+		take: func(server *program, _ *sqlx.DB) {
+			filler = fill(t, dir)
+			annals(t, "doctor", "--data-dir", filepath.Join(dir, "data")).exits(exitFailed).prints("WRONG  disk", "0.0 GB free of 0.2 GB at "+dir)
+		},
+		give: func() {
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
 }
 
 // fill takes all the room of a disk, and gives the file that has it.

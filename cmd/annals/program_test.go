@@ -25,6 +25,7 @@ type program struct {
 	done   chan struct{} // closed when it has ended
 	code   int           // valid after done; -1: ended by a signal
 	signal func(syscall.Signal)
+	pid    int // of a child
 }
 
 // serveHere runs a server in this process until the test ends.
@@ -64,6 +65,7 @@ func runChild(t *testing.T, env []string, args ...string) *program {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.pid = cmd.Process.Pid
 	p.signal = func(s syscall.Signal) {
 		if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("signal %v: %v", s, err)
