@@ -106,12 +106,39 @@ func TestRoutesAndDocumentAreTheSame(t *testing.T) {
 				t.Errorf("%s: the document and the code differ on the body", route)
 			}
 			checkMedia(t, document, route, e)
+			for _, status := range e.statuses() {
+				if _, ok := operation.Responses[status]; !ok {
+					t.Errorf("%s: the answer %s isn't documented", route, status)
+				}
+			}
 		}
 	}
 	slices.Sort(documented)
 	if diff := cmp.Diff(documented, slices.Sorted(maps.Keys(endpoints))); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// statuses are the answers that the conventions alone can give to requests of an endpoint.
+func (e *endpoint) statuses() []string {
+	statuses := []string{"400", "500"}
+	if len(e.produces) > 0 {
+		statuses = append(statuses, "406")
+	}
+	if e.may != mayAnyone {
+		statuses = append(statuses, "401", "403", "429", "503")
+	}
+	named := strings.Contains(e.path, "{")
+	if named {
+		statuses = append(statuses, "404")
+	}
+	if e.commands() {
+		statuses = append(statuses, "413", "415", "422")
+	}
+	if e.commands() && named && e.tenancy == ownClient { // If-Match
+		statuses = append(statuses, "409", "412")
+	}
+	return statuses
 }
 
 // checkMedia wants each documented media type to be served, and the preferred one to be documented.
