@@ -142,14 +142,20 @@ func eventViews(events []eventstore.Envelope) []eventView {
 	return views
 }
 
+// eventAt is the position in the path, given once the log reaches as far as the request asks.
+func (s *server) eventAt(r *request) (int64, error) {
+	position, err := parsePosition(r.vars["position"])
+	if err != nil || position < 1 {
+		return 0, notFound("there is no event at this position")
+	}
+	return position, s.readLog(r)
+}
+
 // getEvent serves one event.
 func (s *server) getEvent(r *request) (answer, error) {
 	return func(w http.ResponseWriter) error {
-		position, err := parsePosition(r.vars["position"])
-		if err != nil || position < 1 {
-			return notFound("there is no event at this position")
-		}
-		if err := s.readLog(r); err != nil {
+		position, err := s.eventAt(r)
+		if err != nil {
 			return err
 		}
 		event, err := s.config.Events.Event(r.Context(), r.who.Client, position)

@@ -19,11 +19,8 @@ type lineageView struct {
 // getLineage serves what caused an event and what it caused.
 func (s *server) getLineage(r *request) (answer, error) {
 	return func(w http.ResponseWriter) error {
-		position, err := parsePosition(r.vars["position"])
-		if err != nil || position < 1 {
-			return notFound("there is no event at this position")
-		}
-		if err := s.readLog(r); err != nil {
+		position, err := s.eventAt(r)
+		if err != nil {
 			return err
 		}
 		l, err := s.config.Events.Lineage(r.Context(), r.who.Client, position)
