@@ -70,15 +70,13 @@ func (c register) decide() WebhookEvent  { return Registered(c) }
 func (remove) decide() WebhookEvent      { return Deleted{} }
 func (c redeliver) decide() WebhookEvent { return RedeliveryRequested(c) }
 
-// Webhook holds the rules of a webhook. A deleted one takes no command: to its client it doesn't exist.
+// Webhook holds the rules of a webhook. That a deleted one takes no command is a matter of the use cases: to them it doesn't
+// exist.
 var Webhook = &domain.Aggregate[WebhookState, WebhookCommand, WebhookEvent]{
 	Type:         "webhook",
 	StateVersion: 1,
 	Initial:      func() WebhookState { return WebhookState{EventTypes: []string{}} },
-	Decide: func(s WebhookState, c WebhookCommand) ([]WebhookEvent, error) {
-		if s.Status == StatusDeleted {
-			return nil, domain.Refuse(domain.CodeNotFound, "the webhook was deleted")
-		}
+	Decide: func(_ WebhookState, c WebhookCommand) ([]WebhookEvent, error) {
 		return []WebhookEvent{c.decide()}, nil
 	},
 	Evolve: func(s WebhookState, event WebhookEvent) WebhookState {

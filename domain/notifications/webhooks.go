@@ -159,6 +159,7 @@ func Redeliver(ctx context.Context, u *domain.UnitOfWork, letters DeadLetters, c
 	return err
 }
 
+// open opens a webhook that exists and isn't deleted, else it refuses with not-found.
 func open(ctx context.Context, u *domain.UnitOfWork, id domain.ID) (
 	*domain.Stream[WebhookState, WebhookCommand, WebhookEvent], error,
 ) {

@@ -39,6 +39,7 @@ func TestKeysOfClients(t *testing.T) {
 		pointers     []string
 	}{
 		{"acme", "viewer", nil}, {"acme", "admin", nil}, {"*", "auditor", nil}, {"*", "admin", nil}, {"annals", "auditor", nil},
+		{"annals", "viewer", nil},
 		{"acme", "root", []string{"/role"}}, {"*", "operator", []string{"/client"}}, {"*", "viewer", []string{"/client"}},
 		{"annals", "operator", []string{"/client"}}, {"annals", "admin", []string{"/client"}},
 		{"", "viewer", []string{"/client"}}, {"a b", "viewer", []string{"/client"}},
