@@ -8,7 +8,68 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 )
+
+// headings gives the anchors of a document's headings, as GitHub makes them.
+func headings(text string) map[string]bool {
+	anchors := make(map[string]bool)
+	for _, heading := range regexp.MustCompile("(?m)^#+ +(.*)$").FindAllStringSubmatch(text, -1) {
+		kept := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, heading[1])
+		anchors[kept] = true
+	}
+	return anchors
+}
+
+// Links between documents lead to files that there are, and to headings that these have.
+func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile("(?ms)^ *```.*?^ *```|`[^`\n]*`")
+	documents := make(map[string]string)
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "*/README.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			documents[name] = string(text)
+		}
+	}
+	links := 0
+	for name, text := range documents {
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(code.ReplaceAllString(text, "code"), -1) {
+			file, anchor, _ := strings.Cut(link[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			links++
+			target := name
+			if file != "" {
+				target = filepath.Join(filepath.Dir(name), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s, which there isn't", name, link[1])
+			} else if anchor != "" && !headings(documents[target])[anchor] {
+				t.Errorf("%s links to %s, and there is no such heading", name, link[1])
+			}
+		}
+	}
+	if links < 40 {
+		t.Errorf("only %d links were found", links)
+	}
+}
 
 // The threat model names the test of each defence: one that was renamed or removed must be missed there.
 func TestThreatModelNamesTestsThatExist(t *testing.T) {

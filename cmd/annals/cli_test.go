@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"annals/eventstore/pgtest"
 )
@@ -176,6 +180,26 @@ func TestConfiguration(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:80", ":80", "192.0.2.1:80", "[::]:80", "annals.example:80"} {
 		runChild(t, []string{database, "ANNALS_ADDR=" + addr}, "serve").exits(exitMisuse).says("loopback only", "--help")
 	}
+}
+
+// The page for operators names every flag of the server.
+func TestEveryFlagOfTheServerIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve, _, err := newCLI(io.Discard, io.Discard).rootCommand().Find([]string{"serve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(f *pflag.Flag) {
+		if f.Name != "help" && !regexp.MustCompile("`[^`\n]*--"+f.Name+"[ `]").Match(page) {
+			t.Errorf("docs/operations.md lacks --%s", f.Name)
+		}
+	}
+	serve.LocalFlags().VisitAll(named)
+	serve.InheritedFlags().VisitAll(named)
 }
 
 // The tools find the private PostgreSQL by its data directory alone, whether a server runs on it or not.
