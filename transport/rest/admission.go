@@ -53,12 +53,22 @@ func (g *gates) of(r *request) *gate {
 	}
 }
 
-// early refuses a command before its body is looked at when there is no place for it anyway: a refusal must cost little.
-func (g *gates) early(e *endpoint) error {
-	if e.may == mayCommand && e.commands() && g.commands.full() {
-		return g.commands.refusal()
+// early refuses a command before its body is looked at when there is no place for it anyway: a refusal must cost little. Whose
+// command it is matters only once places are scarce; what is wrong with its credential is said in its turn.
+func (s *server) early(r *request) error {
+	g := s.gates.commands
+	if r.endpoint.may != mayCommand || !r.endpoint.commands() || !g.scarce() {
+		return nil
 	}
-	return nil
+	var err error
+	if r.credentials, err = credentials(r.Header); err != nil {
+		return g.admits("")
+	}
+	r.credentials.Host = r.Host
+	if err := s.authorize(r); err != nil {
+		return g.admits("")
+	}
+	return g.admits(r.who.Client)
 }
 
 func (g *gates) register(registry *prometheus.Registry) error {
@@ -96,13 +106,37 @@ func (g *gate) enter(client string) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	share := max(g.limit/4, 1)
-	if g.inUse >= g.limit || g.inUse >= g.limit-share && g.byClient[client] >= share {
+	if !g.hasRoom(client) {
 		return g.refusal()
 	}
 	g.inUse++
 	g.byClient[client]++
 	return nil
+}
+
+// share is what a client can have whatever the others do.
+func (g *gate) share() int { return max(g.limit/4, 1) }
+
+// hasRoom reports whether a client's request can enter. mu is held.
+func (g *gate) hasRoom(client string) bool {
+	return g.inUse < g.limit && (g.inUse < g.limit-g.share() || g.byClient[client] < g.share())
+}
+
+// scarce reports whether there are clients whose requests can't enter.
+func (g *gate) scarce() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inUse >= g.limit-g.share()
+}
+
+// admits refuses what enter would refuse, without taking a place. The client "" stands for one that has none.
+func (g *gate) admits(client string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hasRoom(client) {
+		return nil
+	}
+	return g.refusal()
 }
 
 func (g *gate) leave(client string) {
@@ -115,12 +149,6 @@ func (g *gate) leave(client string) {
 	if g.byClient[client]--; g.byClient[client] == 0 {
 		delete(g.byClient, client)
 	}
-}
-
-func (g *gate) full() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.inUse >= g.limit
 }
 
 func (g *gate) gauge() float64 {

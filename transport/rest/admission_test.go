@@ -15,15 +15,21 @@ func TestGateKeepsRoomForOthers(t *testing.T) {
 	}{{1, 1, 0}, {2, 1, 1}, {4, 3, 1}, {8, 6, 2}, {512, 384, 128}} {
 		g := newGate("tests", c.limit)
 		fill := func(client string) (n int) {
-			for g.enter(client) == nil {
+			for g.admits(client) == nil {
+				if err := g.enter(client); err != nil {
+					t.Fatalf("limit %d: what is admitted can't enter: %v", c.limit, err)
+				}
 				n++
+			}
+			if g.enter(client) == nil || !g.scarce() {
+				t.Errorf("limit %d: there is room for what isn't admitted", c.limit)
 			}
 			return n
 		}
 		if alone, another := fill("a"), fill("b"); alone != c.alone || another != c.another {
 			t.Errorf("limit %d: %d and %d places, want %d and %d", c.limit, alone, another, c.alone, c.another)
 		}
-		if !g.full() {
+		if g.admits("c") == nil {
 			t.Errorf("limit %d: not full with %d", c.limit, g.inUse)
 		}
 		for range c.alone {

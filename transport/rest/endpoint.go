@@ -72,7 +72,7 @@ func (e *endpoint) commands() bool { return e.body != noBody }
 // itself judges.
 func (s *server) serve(w http.ResponseWriter, r *request) error {
 	if r.endpoint.commands() {
-		if err := s.gates.early(r.endpoint); err != nil {
+		if err := s.early(r); err != nil {
 			return err
 		}
 		size, err := s.bodies.reserve(r.Request)

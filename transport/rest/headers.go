@@ -31,7 +31,17 @@ const (
 // maxHeaderText is how many characters an actor and an idempotency key may have.
 const maxHeaderText = 255
 
-var clientPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+// isClient reports whether a client can be called so.
+func isClient(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= 64
+}
 
 // single gives a header that may be sent once; ok is false when it wasn't sent.
 func single(h http.Header, name string) (value string, ok bool, err error) {
@@ -80,7 +90,7 @@ func credentials(h http.Header) (c Credentials, err error) {
 	if c.Client, _, err = single(h, headerClient); err != nil {
 		return c, err
 	}
-	if _, sent := h[headerClient]; sent && c.Client != eventstore.AllClients && !clientPattern.MatchString(c.Client) {
+	if _, sent := h[headerClient]; sent && c.Client != eventstore.AllClients && !isClient(c.Client) {
 		return c, malformed(headerClient + " must have 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'")
 	}
 	actor, sent, err := single(h, headerActor)

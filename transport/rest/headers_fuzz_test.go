@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -10,10 +11,12 @@ import (
 	"annals/eventstore"
 )
 
+var clientPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
 // FuzzHeaders: of whatever a caller sends, only what the API allows gets in, and the rest is a 400.
 func FuzzHeaders(f *testing.F) {
 	for _, seed := range []string{
-		"acme", "*", "=1+1", "42", "-1", "+1", " 7", "9223372036854775808", "key\u00a0", "\x00", "a\xff", strings.Repeat("ä", 256),
+		"acme", "A-Z.a_z-09", strings.Repeat("a", 64), strings.Repeat("a", 65), "*", "=1+1", "42", "-1", "+1", " 7", "9223372036854775808", "key\u00a0", "\x00", "a\xff", strings.Repeat("ä", 256),
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		"application/json;q=0.5, */*", "text/event-stream", `application/json;a="\"`, "Bearer x", "attachment; charset=utf-8",
 	} {
@@ -41,6 +44,9 @@ func FuzzHeaders(f *testing.F) {
 			if c.Client != one || one != eventstore.AllClients && !clientPattern.MatchString(one) || !utf8.ValidString(c.Actor) {
 				t.Fatalf("%q: taken as %+v", one, c)
 			}
+		}
+		if isClient(one) != clientPattern.MatchString(one) {
+			t.Fatalf("%q: a client's name: %v", one, isClient(one))
 		}
 		if key, err := idempotencyKey(h); !refused(err) && (key != one || utf8.RuneCountInString(key) > maxHeaderText) {
 			t.Fatalf("%q: the key is %q", one, key)

@@ -91,7 +91,7 @@ func (i Identity) principal(ctx context.Context, credential string) (Principal, 
 		return Principal{}, err
 	case printable(headerActor, who.Actor) != nil:
 		return Principal{}, &refusedError{"the token's actor must have 1 to 255 printable characters"}
-	case who.Client != eventstore.AllClients && !clientPattern.MatchString(who.Client):
+	case who.Client != eventstore.AllClients && !isClient(who.Client):
 		return Principal{}, &refusedError{"the token's client must have 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'"}
 	}
 	return Principal{Actor: who.Actor, Client: who.Client, Roles: rolesOf(who.Roles...)}, nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,48 @@ func TestCommandsBeyondTheBoundAreRefusedAtOnce(t *testing.T) {
 }
 
 const refusedID = "01a1ffa4-729e-780a-a0ce-4a335fb2957a"
+
+// A client that has its share is refused before its body is read when only the others' places are left. That, and a refusal
+// once the body has been read, are the same answer.
+func TestRefusalIsTheSameBeforeAndAfterTheBody(t *testing.T) {
+	t.Parallel()
+	held, change := withHeld(4)
+	b := newServer(t, change)
+	slow := b.dial()
+	slow.say("POST /v1/carts HTTP/1.1\r\nHost: localhost\r\nAnnals-Client: a\r\nContent-Type: application/json\r\n" +
+		"X-Request-Id: one\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	slow.answers(http.StatusContinue) // it wants the body, so it found room
+	answers := make(chan *reply, 3)
+	for i := range 3 {
+		go func() { answers <- b.send("POST", "/v1/carts", `{}`, heldActor, "Annals-Client: a") }()
+		<-held.entered
+		if i == 0 { // before places are scarce the body is looked at
+			b.send("POST", "/v1/carts", `not even JSON`, "Annals-Client: a").problem(400, "malformed-request")
+		}
+	}
+	slow.say("{}")
+	late := slow.answers(503)
+	body, err := io.ReadAll(late.Body)
+	check(t, err)
+	early := b.send("POST", "/v1/carts", `not even JSON`, "Annals-Client: a", "X-Request-Id: one")
+	early.problem(503, "overloaded")
+	if string(early.body) != string(body) {
+		t.Errorf("early: %s\nlate: %s", early.body, body)
+	}
+	late.Header.Del("Date")
+	early.header.Del("Date")
+	if !reflect.DeepEqual(late.Header, early.header) || late.Header.Get("Retry-After") != "1" {
+		t.Errorf("early: %v\nlate: %v", early.header, late.Header)
+	}
+	b.send("POST", "/v1/carts", `not even JSON`, "Annals-Client: b").problem(400, "malformed-request")
+	b.send("POST", "/v1/carts", `{}`, "Annals-Client: no such").problem(400, "malformed-request")
+	b.send("POST", "/v1/carts", `{}`, "Annals-Client: *").problem(403, "forbidden")
+	b.send("POST", "/v1/carts", `{}`, "Annals-Client: b").is(201)
+	close(held.release)
+	for range 3 {
+		(<-answers).is(201)
+	}
+}
 
 func TestQueriesBeyondTheBoundAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
