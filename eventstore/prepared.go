@@ -14,7 +14,7 @@ import (
 
 // OpenPreparedDB is OpenDB for a pool that runs few statements often, such as the subscribers': each connection prepares
 // every statement with parameters once. Plans are then made once as well, perhaps while a table was empty, so that they
-// are kept to those that probe by index.
+// are kept to those that probe by index. The sessions are for clients that read their answers at once: see VanishedTimeout.
 func OpenPreparedDB(dsn string, role Role, max int, appName string) (*sqlx.DB, error) {
 	c, err := newConnector(dsn, appName)
 	if err != nil {
@@ -22,6 +22,12 @@ func OpenPreparedDB(dsn string, role Role, max int, appName string) (*sqlx.DB, e
 	}
 	return newPool(preparingConnector{roleConnector{Connector: c, role: role}}, max), nil
 }
+
+// VanishedTimeout is after what time without a sign of life the server ends a session of OpenPreparedDB, with its
+// transaction and its locks. A process that is killed has its connections closed by its kernel, which the server sees at once;
+// this is for a machine or a network that goes away. With the systems' defaults the locks would stay for two hours. It doesn't
+// act on a unix socket, whose other end can't vanish.
+const VanishedTimeout = 3 * time.Second
 
 func newPool(c driver.Connector, max int) *sqlx.DB {
 	db := sql.OpenDB(c)
@@ -44,7 +50,10 @@ func (c preparingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("a %T can't prepare statements", conn)
 	}
-	const settings = `SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off`
+	// An idle connection is probed each second, and unacknowledged data waits as long as the probes.
+	settings := fmt.Sprintf(`SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
+		SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = %d; SET tcp_user_timeout = %d`,
+		VanishedTimeout/time.Second-1, VanishedTimeout.Milliseconds())
 	if _, err := full.ExecContext(ctx, settings, nil); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("set up the session: %w", err)

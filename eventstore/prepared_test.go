@@ -105,3 +105,13 @@ func TestPreparedStatementsFollowTables(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The server is told to notice a client that vanished. How soon it says so over TCP alone; that it was told, always.
+func TestServerNoticesAVanishedClient(t *testing.T) {
+	t.Parallel()
+	var told []string
+	err := preparedPool(t, pgtest.New(t)).Select(&told, `SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp\_%' ORDER BY name`)
+	if want := "[tcp_keepalives_count tcp_keepalives_idle tcp_keepalives_interval tcp_user_timeout]"; err != nil || fmt.Sprint(told) != want {
+		t.Errorf("set: %v, %v; want %s", told, err, want)
+	}
+}

@@ -1,6 +1,17 @@
 package projections
 
-import "github.com/ThreeDotsLabs/watermill/message"
+import (
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// TakeoverBounds gives how long a node that vanished keeps a policy, and how often another one looks, by default.
+func TakeoverBounds() (lease, standby time.Duration) {
+	var c Config
+	c.setDefaults()
+	return c.Lease, c.StandbyPause
+}
 
 // SetOuter wraps everything, also what keeps messages from going back to watermill-sql.
 func SetOuter(cfg *Config, m ...message.HandlerMiddleware) { cfg.outer = m }

@@ -57,7 +57,7 @@ type Config struct {
 	StandbyPause time.Duration // of a subscriber that another node works for, or that isn't to run; 500 ms
 	RetryPause   time.Duration // before an event that failed is tried again, doubled each time up to 256 times; 1 s
 	ErrorPause   time.Duration // before going on after the database failed, doubled each time up to 64 times; 100 ms
-	Lease        time.Duration // after which another node takes over a policy whose node is silent; 4 s
+	Lease        time.Duration // after which another node takes over a policy whose node is silent; 3 s
 
 	// For tests: outer wraps everything, looked is called after every look at the log, tailed for a page from the tail.
 	outer  []message.HandlerMiddleware
@@ -71,7 +71,7 @@ func (c *Config) setDefaults() {
 		def   time.Duration
 	}{
 		{&c.Poll, time.Second}, {&c.LoadPause, 20 * time.Millisecond}, {&c.StandbyPause, 500 * time.Millisecond},
-		{&c.RetryPause, time.Second}, {&c.ErrorPause, 100 * time.Millisecond}, {&c.Lease, 4 * time.Second},
+		{&c.RetryPause, time.Second}, {&c.ErrorPause, 100 * time.Millisecond}, {&c.Lease, 3 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.def

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"annals/eventstore"
 	"annals/projections"
@@ -72,4 +73,15 @@ func TestKilledInTheMiddleOfAPage(t *testing.T) {
 	b.run(g)
 	b.waitFor(g, "totals", head)
 	b.checkTotals("totals", head)
+}
+
+// What another node waits for before it takes over is less than 5 s, however the node before it went away.
+func TestTakeoverIsBounded(t *testing.T) {
+	t.Parallel()
+	lease, standby := projections.TakeoverBounds()
+	for what, longest := range map[string]time.Duration{"a policy": lease + standby, "a read model": eventstore.VanishedTimeout + standby} {
+		if longest >= 5*time.Second {
+			t.Errorf("%s is taken over after up to %s", what, longest)
+		}
+	}
 }
