@@ -271,7 +271,7 @@ func runSubscribers(ctx context.Context, o *Options, d *database, s *eventstore.
 			DDL: `CREATE TABLE nothing (client_id text NOT NULL)`,
 		}})
 	}
-	g, closePool, err := newGroup(ctx, d, s.Signal(), all...)
+	g, closePool, err := newGroup(ctx, d, s.Signal(), s.Tail(), all...)
 	if err != nil {
 		return nil, err
 	}
@@ -289,9 +289,9 @@ func runSubscribers(ctx context.Context, o *Options, d *database, s *eventstore.
 	}, nil
 }
 
-// newGroup makes a group over a pool of its own, with its tables.
+// newGroup makes a group over a pool of its own, with its tables. A nil tail: it reads all events from the log.
 func newGroup(
-	ctx context.Context, d *database, waker projections.Waker, all ...projections.Projector,
+	ctx context.Context, d *database, waker projections.Waker, tail projections.Tail, all ...projections.Projector,
 ) (*projections.Group, func() error, error) {
 	registry, err := newRegistry()
 	if err != nil {
@@ -302,7 +302,7 @@ func newGroup(
 		return nil, nil, err
 	}
 	g, err := projections.New(projections.Config{
-		DB: pool, Registry: registry, Waker: waker, ListenDSN: d.dsn, Logger: slog.New(slog.DiscardHandler),
+		DB: pool, Registry: registry, Waker: waker, Tail: tail, ListenDSN: d.dsn, Logger: slog.New(slog.DiscardHandler),
 	}, all...)
 	if err == nil {
 		err = projections.EnsureSchemas(ctx, d.owner, g.Specs()...)

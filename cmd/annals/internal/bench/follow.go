@@ -87,7 +87,7 @@ func follow(ctx context.Context, o *Options, d *database, m *meter, into *tally)
 	if err != nil {
 		return err
 	}
-	g, closePool, err := newGroup(ctx, d, eventstore.NewSignal(o.Events), fold)
+	g, closePool, err := newGroup(ctx, d, eventstore.NewSignal(o.Events), nil, fold)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func runLag(ctx context.Context, o *Options, d *database) (_ Report, err error) 
 	if err != nil {
 		return Report{}, err
 	}
-	g, closePool, err := newGroup(ctx, d, sequencer.Signal(), fold)
+	g, closePool, err := newGroup(ctx, d, sequencer.Signal(), sequencer.Tail(), fold)
 	if err != nil {
 		return Report{}, err
 	}
