@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/lib/pq"
 )
 
-// notifyChannel is where append_v1 announces the head, once per batch.
+// notifyChannel is where append_v1 announces a batch: the head, and where they fit its first position and its event types,
+// parted by spaces.
 const notifyChannel = "annals_events"
 
 // listener passes the announcements of other nodes on to the node's signal; the node's own writer has told it more than
@@ -58,9 +58,7 @@ func startListener(
 			if own(n.BePid) {
 				continue
 			}
-			if head, err := strconv.ParseInt(n.Extra, 10, 64); err == nil {
-				signal.Announce(head)
-			}
+			signal.hear(n.Extra)
 		}
 	}()
 	return l, nil

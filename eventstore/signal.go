@@ -2,6 +2,8 @@ package eventstore
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -65,6 +67,49 @@ func (s *Signal) announceTypes(first int64, types []string) {
 		}
 	}
 	if head := first + int64(len(types)) - 1; head > s.head {
+		s.head = head
+		s.wake()
+	}
+}
+
+// mostTypes bounds how many types a signal keeps apart.
+const mostTypes = 10_000
+
+// hear takes in an announcement of another node. One that can't be read is dropped: subscribers look by themselves.
+func (s *Signal) hear(announcement string) {
+	fields := strings.Fields(announcement)
+	if len(fields) == 0 {
+		return
+	}
+	head, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return
+	}
+	if len(fields) < 3 {
+		s.Announce(head)
+		return
+	}
+	if first, err := strconv.ParseInt(fields[1], 10, 64); err == nil && 0 < first && first <= head {
+		s.announceOthers(first, head, fields[2:])
+	}
+}
+
+// announceOthers raises the head over events that another node wrote, of the types given in whatever order. What lies
+// between the head so far and first is of whatever types.
+func (s *Signal) announceOthers(first, head int64, types []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first > s.head+1 {
+		s.unknown = max(s.unknown, first-1)
+	}
+	for _, t := range types {
+		if _, known := s.last[t]; !known && len(s.last) >= mostTypes {
+			s.unknown = max(s.unknown, head)
+			break
+		}
+		s.last[t] = max(s.last[t], head)
+	}
+	if head > s.head {
 		s.head = head
 		s.wake()
 	}
@@ -140,8 +185,8 @@ func (s *Signal) Wait(ctx context.Context, after int64) (int64, error) {
 	return s.WaitTypes(ctx, after, nil)
 }
 
-// WaitTypes is Wait for those who want events of some types: it returns once one after the position may be of them, which
-// is when this node wrote one, and whenever another node wrote, which doesn't say of what types. No types: any event.
+// WaitTypes is Wait for those who want events of some types: it returns once one after the position may be of them, by what
+// this node wrote and what others announced. No types: any event.
 func (s *Signal) WaitTypes(ctx context.Context, after int64, types []string) (int64, error) {
 	s.mu.Lock()
 	if s.concerns(after, types) {

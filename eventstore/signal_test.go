@@ -3,6 +3,8 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	"annals/eventstore/pgtest"
@@ -33,6 +35,29 @@ func TestSignalKnowsTypes(t *testing.T) {
 			{10, []string{"b"}, true}, {12, []string{"b"}, false}, {12, []string{"c", "a"}, true}, {10, []string{"c"}, false},
 		}},
 		"written elsewhere": {func(s *Signal) { s.Announce(12) }, []wait{{10, []string{"c"}, true}, {12, []string{"c"}, false}}},
+		"written elsewhere, of types": {func(s *Signal) { s.hear("12 11 a b") }, []wait{
+			{10, nil, true}, {11, []string{"a"}, true}, {12, []string{"a"}, false}, {10, []string{"b"}, true},
+			{10, []string{"c"}, false}, {9, []string{"c"}, true},
+		}},
+		"written elsewhere after what wasn't heard of": {func(s *Signal) { s.hear("15 14 a") }, []wait{
+			{12, []string{"c"}, true}, {13, []string{"c"}, false}, {14, []string{"a"}, true}, {15, nil, false},
+		}},
+		"elsewhere, heard after what was written here": {func(s *Signal) { s.announceTypes(13, []string{"a"}); s.hear("12 11 c") }, []wait{
+			{11, []string{"c"}, true}, {12, []string{"c"}, false}, {12, nil, true}, {13, nil, false},
+		}},
+		"the head alone": {func(s *Signal) { s.hear("12") }, []wait{{11, []string{"c"}, true}, {12, nil, false}}},
+		"what isn't an announcement": {func(s *Signal) {
+			for _, text := range []string{"", " ", "x", "12 x a", "12 13 a", "12 0 a", "12 -1 a", "x 11 a"} {
+				s.hear(text)
+			}
+		}, []wait{{10, nil, false}, {10, []string{"a"}, false}}},
+		"more types than are kept apart": {func(s *Signal) {
+			types := make([]string, mostTypes+1)
+			for i := range types {
+				types[i] = strconv.Itoa(i)
+			}
+			s.hear("12 11 " + strings.Join(types, " "))
+		}, []wait{{11, []string{"c"}, true}, {12, []string{"c"}, false}}},
 		"written elsewhere and here": {func(s *Signal) { s.announceTypes(13, []string{"a"}) }, []wait{
 			{11, []string{"c"}, true}, {12, []string{"c"}, false}, {12, []string{"a"}, true},
 		}},
@@ -110,6 +135,26 @@ func TestOwnNotificationsAreLeftOut(t *testing.T) {
 	}
 	if head := s.Signal().Head(); head != 50 {
 		t.Errorf("the head is %d: the writer's own notification was taken for another's", head)
+	}
+}
+
+// A node hears from another what types of events were written, by the lone caller's way and by a batch.
+func TestTypesOfOtherNodesAppends(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	writer, listener := openSequencer(t, db.DSN), openSequencer(t, db.DSN)
+	stream := freshID()
+	for _, versions := range []int64{1, 3} { // events at once
+		before := listener.Signal().Head()
+		request := onStream(stream, before, int(versions))
+		request.Events[versions-1].EventType = "product.renamed"
+		mustAppend(t, writer, request)
+		if _, err := listener.Signal().Wait(t.Context(), before+versions-1); err != nil {
+			t.Fatal(err)
+		}
+		if s := listener.Signal(); !news(s, before, "product.renamed") || news(s, before, "cart.created") {
+			t.Errorf("after %d events at once the other node doesn't know their types", versions)
+		}
 	}
 }
 
