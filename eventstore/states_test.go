@@ -3,7 +3,6 @@ package eventstore
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -270,49 +269,5 @@ func TestUnknownEvents(t *testing.T) {
 	_, err := fresh.Runner.Run(context.Background(), acmeCommand(), onCounter(id, counterTake(1)))
 	if err == nil || domain.CodeOf(err) != "" {
 		t.Errorf("got %v, want a failure", err)
-	}
-}
-
-// BenchmarkLoad loads a stream of 10,000 events with and without a snapshot that leaves a tail of 100.
-func BenchmarkLoad(b *testing.B) {
-	db := pgtest.New(b)
-	store := openStore(b, db)
-	id := newCounter(b, store, 1_000_000)
-	take := func(store *Store, events int) {
-		mustRun(b, store, acmeCommand(), func(ctx context.Context, u *domain.UnitOfWork) error {
-			counter, err := domain.OpenExisting(ctx, u, counterAggregate, id)
-			for i := 0; i < events && err == nil; i++ {
-				_, err = counter.Execute(counterTake(1))
-			}
-			return err
-		})
-	}
-	for range 9 {
-		take(store, 1000)
-	}
-	take(store, 899)
-	flushSnapshots(b, store)
-	load := openStore(b, db)
-	flushSnapshots(b, load) // no further snapshot
-	take(load, 100)
-	var version int64
-	if err := db.Get(&version, `SELECT version FROM annals.snapshots`); err != nil || version != 9900 {
-		b.Fatal(version, err)
-	}
-	for _, tail := range []string{"snapshot", "all events"} {
-		b.Run(fmt.Sprintf("from=%s", tail), func(b *testing.B) {
-			if tail == "all events" {
-				if _, err := db.Exec(`DELETE FROM annals.snapshots`); err != nil {
-					b.Fatal(err)
-				}
-			}
-			for b.Loop() {
-				load.States.Forget()
-				state, err := load.States.Current(context.Background(), acme, "counter", id)
-				if err != nil || state.Version != 10_000 {
-					b.Fatal(state.Version, err)
-				}
-			}
-		})
 	}
 }

@@ -90,12 +90,14 @@ type Row struct {
 	ProgramCPU   float64 `json:"program_cpu_us,omitempty"`
 	GeneratorCPU float64 `json:"generator_cpu_us,omitempty"`
 	DatabaseCPU  float64 `json:"database_cpu_us,omitempty"`
-	Allocations  float64 `json:"allocations,omitempty"`   // of this program, for each
-	DiskBytes    float64 `json:"disk_bytes,omitempty"`    // of tables and indexes, for each event
-	WALBytes     float64 `json:"wal_bytes,omitempty"`     // for each
-	HeapMB       float64 `json:"peak_heap_mb,omitempty"`  // most in use while it ran
-	RSSMB        float64 `json:"rss_mb,omitempty"`        // resident, of the servers
-	Refused      float64 `json:"refused_share,omitempty"` // answers that said to come back later
+	// DatabaseBy splits DatabaseCPU by what the database's processes do, where that says something.
+	DatabaseBy  map[string]float64 `json:"database_cpu_us_by,omitempty"`
+	Allocations float64            `json:"allocations,omitempty"`   // of this program, for each
+	DiskBytes   float64            `json:"disk_bytes,omitempty"`    // of tables and indexes, for each event
+	WALBytes    float64            `json:"wal_bytes,omitempty"`     // for each
+	HeapMB      float64            `json:"peak_heap_mb,omitempty"`  // most in use while it ran
+	RSSMB       float64            `json:"rss_mb,omitempty"`        // resident, of the servers
+	Refused     float64            `json:"refused_share,omitempty"` // answers that said to come back later
 }
 
 // Ratio is a figure beside its baseline's.

@@ -37,11 +37,12 @@ type tally struct {
 
 // driven lets the callers work for a time.
 func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, into *tally) error {
+	processes := len(childrenOf(m.postmaster))
 	calls, stop, err := w.start(ctx, callers)
 	if stop != nil {
 		defer func() {
 			stop()
-			m.settle()
+			m.settle(processes)
 		}()
 	}
 	if err != nil {
@@ -155,6 +156,15 @@ func (t *tally) row(at cell) Row {
 		DatabaseCPU: each(float64(t.cost.database.Microseconds())), Allocations: each(float64(t.cost.allocs)),
 		WALBytes: each(float64(t.cost.wal)), Refused: float64(t.refused) / float64(max(1, t.calls+t.refused)),
 	}
+}
+
+// databaseBy splits the database's CPU time for each event or command by what its processes do.
+func (t *tally) databaseBy() map[string]float64 {
+	by := make(map[string]float64)
+	for name, took := range t.cost.byName {
+		by[name] = float64(took.Nanoseconds()) / 1000 / float64(max(1, t.calls*int64(t.each)))
+	}
+	return by
 }
 
 // rate gives what a way reached with so many callers; 0 when that wasn't measured.

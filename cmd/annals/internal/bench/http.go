@@ -55,8 +55,12 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 	if n == 128 {
 		reached = ratio(reached.Name, reached.Value, 1).notBelow(0.04)
 	}
+	rows := t.rows()
+	for i := range rows {
+		rows[i].DatabaseBy = t.tallies[t.order[i]].databaseBy()
+	}
 	return Report{
-		Unit: "commands", Rows: t.rows(),
+		Unit: "commands", Rows: rows,
 		Ratios: []Ratio{reached},
 		Notes:  []string{fmt.Sprintf("%d server(s) with every subscriber; program CPU is the servers', generator CPU this process's", o.Servers)},
 	}, nil

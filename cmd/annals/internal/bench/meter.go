@@ -1,12 +1,10 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +18,8 @@ type cost struct {
 	database time.Duration
 	allocs   uint64
 	wal      int64
+	// byName splits database by what its processes do.
+	byName map[string]time.Duration
 }
 
 func (c *cost) add(o cost) {
@@ -28,6 +28,12 @@ func (c *cost) add(o cost) {
 	c.database += o.database
 	c.allocs += o.allocs
 	c.wal += o.wal
+	if c.byName == nil {
+		c.byName = make(map[string]time.Duration)
+	}
+	for name, took := range o.byName {
+		c.byName[name] += took
+	}
 }
 
 // meter reads what processes have used so far. CPU times need /proc, and a database on this machine; else they are 0.
@@ -74,6 +80,10 @@ func (m *meter) read(ctx context.Context) (cost, error) {
 
 // during measures work.
 func (m *meter) during(ctx context.Context, work func() error) (cost, error) {
+	running, err := m.backends(ctx)
+	if err != nil {
+		return cost{}, err
+	}
 	before, err := m.read(ctx)
 	if err != nil {
 		return cost{}, err
@@ -82,91 +92,86 @@ func (m *meter) during(ctx context.Context, work func() error) (cost, error) {
 		return cost{}, err
 	}
 	after, err := m.read(ctx)
+	if err != nil {
+		return cost{}, err
+	}
+	backends, err := m.backends(ctx)
 	return cost{
+		byName:  split(running, backends, after.database-before.database),
 		program: after.program - before.program, self: after.self - before.self, database: after.database - before.database,
 		allocs: after.allocs - before.allocs, wal: after.wal - before.wal,
 	}, err
 }
 
-// settle waits until the server is at rest, for two seconds at most: what is left to do for connections that were closed
+// backend is a process of the database: what it does, by the name its client gave itself or else its kind, and what CPU time
+// it has used so far.
+type backend struct {
+	name string
+	cpu  time.Duration
+}
+
+// backends lists those that run, by process; none where CPU times can't be had.
+func (m *meter) backends(ctx context.Context) (map[int]backend, error) {
+	if m.postmaster == 0 {
+		return nil, nil
+	}
+	rows, err := m.db.QueryContext(ctx, `SELECT pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') FROM pg_stat_activity`)
+	if err != nil {
+		return nil, fmt.Errorf("list the processes of the database: %w", err)
+	}
+	defer rows.Close()
+	all := make(map[int]backend)
+	for rows.Next() {
+		var pid int
+		var b backend
+		if err := rows.Scan(&pid, &b.name); err != nil {
+			return nil, fmt.Errorf("list the processes of the database: %w", err)
+		}
+		b.cpu = exact(pid, readStat(pid).cpu)
+		all[pid] = b
+	}
+	return all, rows.Err()
+}
+
+// restOfDatabase is the name for the CPU time of processes that ended while it was measured, and of the postmaster.
+const restOfDatabase = "postmaster and ended processes"
+
+// split gives the parts of a total by name, from what runs before and after. A process that began in between counts from
+// its beginning.
+func split(before, after map[int]backend, total time.Duration) map[string]time.Duration {
+	if len(after) == 0 {
+		return nil
+	}
+	parts := make(map[string]time.Duration)
+	rest := total
+	for pid, now := range after {
+		used := now.cpu
+		if then, ok := before[pid]; ok && then.cpu <= now.cpu { // else the number was given to a new process
+			used -= then.cpu
+		}
+		parts[now.name] += used
+		rest -= used
+	}
+	if rest > 0 { // less than nothing is a rounding
+		parts[restOfDatabase] = rest
+	}
+	return parts
+}
+
+// settle waits until the server has no more processes than so many and is at rest, for two seconds at most: what is left to do for connections that were closed
 // (a hundred processes that end take a fifth of a second) isn't the next way's.
-func (m *meter) settle() {
+func (m *meter) settle(processes int) {
+	if m.postmaster == 0 {
+		return
+	}
 	const look, rest = 50 * time.Millisecond, 5 * time.Millisecond
 	for range 40 {
 		before := m.databaseCPU()
 		time.Sleep(look)
-		if m.databaseCPU()-before < rest {
+		if m.databaseCPU()-before < rest && len(childrenOf(m.postmaster)) <= processes {
 			return
 		}
 	}
-}
-
-// databaseCPU adds up the server, the children it has and those it had.
-func (m *meter) databaseCPU() time.Duration {
-	if m.postmaster == 0 {
-		return 0
-	}
-	server := readStat(m.postmaster)
-	total := exact(m.postmaster, server.cpu) + server.ended
-	for _, pid := range childrenOf(m.postmaster) {
-		total += exact(pid, readStat(pid).cpu)
-	}
-	return total
-}
-
-// childrenOf lists the children of a process; none where /proc doesn't tell.
-func childrenOf(parent int) (children []int) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && readStat(pid).parent == parent {
-			children = append(children, pid)
-		}
-	}
-	return children
-}
-
-// stat is what /proc tells of a process; zero when it tells nothing.
-type stat struct {
-	parent int
-	cpu    time.Duration
-	ended  time.Duration // CPU time of children that have ended
-}
-
-func readStat(pid int) stat {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return stat{}
-	}
-	_, rest, _ := bytes.Cut(text, []byte(") ")) // the name before may hold anything
-	fields := bytes.Fields(rest)
-	if len(fields) < 15 {
-		return stat{}
-	}
-	number := func(i int) int { n, _ := strconv.Atoi(string(fields[i])); return n }
-	const tick = 10 * time.Millisecond // the kernel's USER_HZ, 100 on all of Go's platforms
-	return stat{
-		parent: number(1),
-		cpu:    time.Duration(number(11)+number(12)) * tick,
-		ended:  time.Duration(number(13)+number(14)) * tick,
-	}
-}
-
-// exact gives the CPU time of a process of one thread to the nanosecond, where the kernel tells it: of many processes that
-// each worked briefly, rounded times add up to nothing.
-func exact(pid int, rounded time.Duration) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return rounded
-	}
-	first, _, _ := bytes.Cut(text, []byte(" "))
-	ns, err := strconv.ParseInt(string(first), 10, 64)
-	if err != nil || ns == 0 {
-		return rounded
-	}
-	return time.Duration(ns)
 }
 
 // watchHeap samples the heap until the returned function is called, which gives the most in use, in MB.

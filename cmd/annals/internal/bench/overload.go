@@ -102,6 +102,7 @@ func (t *phaseTotals) add(r phaseResult, spent cost, m memory) {
 func (t *phaseTotals) row(way string, callers int) Row {
 	row := t.tally.row(cell{way, callers})
 	row.Allocations = 0 // of the load generator alone
+	row.DatabaseBy = t.databaseBy()
 	row.HeapMB, row.RSSMB = t.memory.heapMB, t.memory.rssMB
 	return row
 }

@@ -1,8 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -66,6 +69,11 @@ func (r Report) Print(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	for _, row := range r.Rows {
+		if parts := row.databaseParts(); parts != "" {
+			fmt.Fprintf(w, "  database CPU µs of %s: %s\n", row.Way, parts)
+		}
+	}
 	tw = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", ratio.Name, number(ratio.Value), ratio.verdict())
@@ -78,6 +86,29 @@ func (r Report) Print(w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// leastShown is the least of a split that is worth a word, in microseconds.
+const leastShown = 1
+
+// databaseParts lists what DatabaseCPU is made of, most first.
+func (r Row) databaseParts() string {
+	names := slices.SortedFunc(maps.Keys(r.DatabaseBy), func(x, y string) int {
+		return cmp.Or(cmp.Compare(r.DatabaseBy[y], r.DatabaseBy[x]), cmp.Compare(x, y))
+	})
+	var parts []string
+	rest := 0.0
+	for _, name := range names {
+		if took := r.DatabaseBy[name]; took >= leastShown {
+			parts = append(parts, fmt.Sprintf("%s %.0f", name, took))
+		} else {
+			rest += took
+		}
+	}
+	if rest >= leastShown {
+		parts = append(parts, fmt.Sprintf("others %.0f", rest))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (r Ratio) verdict() string {
