@@ -34,8 +34,8 @@ func AddMember(name, value string) Upcaster {
 // EventDefinition registers one event type: its wire name, today's schema version, how to decode it, and the upcasters
 // that lead older versions to today's.
 type EventDefinition struct {
-	Type          string
-	SchemaVersion int
+	Type          string // the wire name
+	SchemaVersion int    // today's; versions count 1, 2, 3, …
 	upcasters     []Upcaster
 	decode        func([]byte) (Event, error)
 	zero          Event
@@ -134,13 +134,13 @@ func (d EventDefinition) Shape(version int) (shape any, ok bool) {
 // Definition is all that Annals must know of an aggregate: its rules and its events.
 type Definition struct {
 	Aggregate AnyAggregate
-	Events    []EventDefinition
+	Events    []EventDefinition // all of them, at least one
 }
 
 // EncodedEvent is an event in the form the log stores.
 type EncodedEvent struct {
-	Type          string
-	SchemaVersion int
+	Type          string // the wire name
+	SchemaVersion int    // that Data is written in
 	Data          []byte // JSON, kept byte for byte
 }
 
@@ -156,7 +156,8 @@ type Registry struct {
 }
 
 // NewRegistry builds the codec. It fails on a duplicate aggregate or event, on a name that isn't
-// <aggregate_type>.<past_participle>, and on an aggregate without events.
+// <aggregate_type>.<past_participle>, on an aggregate without events or that doesn't take one of them, and on personal text
+// that no definition says the subject of.
 func NewRegistry(definitions ...Definition) (*Registry, error) {
 	r := &Registry{
 		aggregates:   make(map[string]Definition),
@@ -218,7 +219,7 @@ func fingerprint(d Definition) string {
 }
 
 // SnapshotFingerprint identifies the shape of an aggregate's state: its state version and the schema versions of its
-// events. A snapshot with another fingerprint is not read.
+// events. A snapshot with another fingerprint is not read. "" stands for a type that isn't registered.
 func (r *Registry) SnapshotFingerprint(aggregateType string) string {
 	return r.fingerprints[aggregateType]
 }
@@ -245,7 +246,7 @@ func (r *Registry) EventDefinition(eventType string) (EventDefinition, bool) {
 	return d, ok
 }
 
-// Encode writes an event in today's schema version.
+// Encode writes an event in today's schema version. It fails with ErrUnknownEvent for a type that isn't registered.
 func (r *Registry) Encode(e Event) (EncodedEvent, error) {
 	d, ok := r.events[e.EventType()]
 	if !ok {
@@ -262,7 +263,8 @@ func (r *Registry) Encode(e Event) (EncodedEvent, error) {
 	return EncodedEvent{Type: d.Type, SchemaVersion: d.SchemaVersion, Data: data}, nil
 }
 
-// Decode reads a stored event of any known schema version into today's type.
+// Decode reads a stored event of any known schema version into today's type. It fails with ErrUnknownEvent for a type or
+// version that isn't registered; any other error is of the data or an upcaster.
 func (r *Registry) Decode(eventType string, schemaVersion int, data []byte) (Event, error) {
 	d, ok := r.events[eventType]
 	if !ok {

@@ -11,7 +11,7 @@ type Date string
 
 var errDate = errors.New("must be a date in the form YYYY-MM-DD")
 
-// ParseDate reads a day that exists in the calendar.
+// ParseDate reads a day that exists in the calendar. Its error is written for the caller.
 func ParseDate(s string) (Date, error) {
 	t, err := time.Parse(time.DateOnly, s)
 	if err != nil || t.Year() < 1 {

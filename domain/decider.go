@@ -49,7 +49,7 @@ type AnyAggregate interface {
 	EvolveState(state any, event Event) (any, error)
 	// MarshalState writes a state for a snapshot.
 	MarshalState(state any) ([]byte, error)
-	// UnmarshalState reads a state written by MarshalState.
+	// UnmarshalState reads a state written by MarshalState. What it can't read is a snapshot to be ignored, not a lost state.
 	UnmarshalState(data []byte) (any, error)
 }
 

@@ -41,7 +41,7 @@ type FieldError struct {
 // written for the caller and never holds anything internal.
 type Error struct {
 	Code   Code
-	Detail string
+	Detail string       // one sentence without a full stop
 	Fields []FieldError // only with CodeValidation
 }
 

@@ -13,7 +13,8 @@ type Amount struct{ value decimal.Decimal }
 
 const maxPrice = "999999999.99"
 
-// ParseAmount reads a price: 0 to 999,999,999.99, at most two fraction digits, plain notation without a sign.
+// ParseAmount reads a price: 0 to 999,999,999.99, at most two fraction digits, plain notation without a sign. Its error is
+// written for the caller.
 func ParseAmount(s string) (Amount, error) {
 	d, err := ParseDecimal(s, 2)
 	if err != nil {
@@ -26,7 +27,7 @@ func ParseAmount(s string) (Amount, error) {
 }
 
 // ParseDecimal reads a non-negative number in plain notation with at most fraction digits after the point: no sign, no
-// exponent, no white space, at most 20 digits before the point.
+// exponent, no white space, at most 20 digits before the point. Its error is written for the caller.
 func ParseDecimal(s string, fraction int) (decimal.Decimal, error) {
 	whole, rest, pointed := strings.Cut(s, ".")
 	if whole == "" || len(whole) > 20 || !digits(whole) || pointed && (rest == "" || !digits(rest)) {
@@ -56,7 +57,7 @@ func MustAmount(s string) Amount {
 	return a
 }
 
-// Times gives the amount for a number of pieces.
+// Times gives the amount for a number of pieces, exactly.
 func (a Amount) Times(quantity int64) Amount {
 	return Amount{a.value.Mul(decimal.NewFromInt(quantity))}
 }

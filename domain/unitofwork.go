@@ -8,7 +8,7 @@ import (
 
 // Loaded is a stream as it was read: its state and what the log knows of it. Version 0 means that it doesn't exist.
 type Loaded struct {
-	State     any
+	State     any       // of the aggregate's own type; shared with others, so that nobody changes it
 	Version   int64     // of the last event; versions count 1, 2, 3, …
 	Position  int64     // of the last event in the log
 	CreatedAt time.Time // occurred_at of the first event
@@ -18,14 +18,15 @@ type Loaded struct {
 // Loader gives streams to a unit of work. The event store implements it; every stream is read for the client that the
 // loader was made for, and a stream of another client doesn't exist.
 type Loader interface {
+	// Load gives a stream as it is. One that doesn't exist has version 0 and the initial state; that is no error.
 	Load(ctx context.Context, aggregate AnyAggregate, id ID) (Loaded, error)
 }
 
-// Claim makes a value unique within a client and kind (such as "product.sku"): only one stream holds it at a time.
+// Claim makes a value unique within a client and kind: only one stream holds it at a time.
 type Claim struct {
-	Kind  string
-	Value string
-	Owner ID
+	Kind  string // such as "product.sku"
+	Value string // compared byte by byte
+	Owner ID     // the stream that holds it
 	Taken *Error // the refusal when another stream holds the value
 }
 
@@ -90,7 +91,7 @@ type Stream[S, C any, E Event] struct {
 }
 
 // Open reads a stream into the unit of work. A stream that is opened twice is read once and shows the events collected
-// so far. It needn't exist: see Exists.
+// so far. It needn't exist: see Exists. It fails only when the loader does.
 func Open[S, C any, E Event](
 	ctx context.Context, u *UnitOfWork, aggregate *Aggregate[S, C, E], id ID,
 ) (*Stream[S, C, E], error) {
@@ -150,7 +151,8 @@ func (s *Stream[S, C, E]) Version() int64 {
 // Exists reports whether the stream has an event, recorded or collected.
 func (s *Stream[S, C, E]) Exists() bool { return s.Version() > 0 }
 
-// Execute decides a command on the current state and collects its events. It reports whether there were any.
+// Execute decides a command on the current state and collects its events. It reports whether there were any. Its error is
+// the aggregate's refusal, an *Error; any other says that a use case asked what it must not. Neither collects anything.
 func (s *Stream[S, C, E]) Execute(command C) (changed bool, err error) {
 	events, err := s.aggregate.Decide(s.State(), command)
 	if err != nil {
@@ -167,8 +169,8 @@ func (s *Stream[S, C, E]) changeOf() *Change { return s.change }
 
 type anyStream interface{ changeOf() *Change }
 
-// Target names the existing resource that the command is about and checks the caller's precondition on it. It is called
-// once every stream of the command is known to exist, and before any rule is judged.
+// Target names the existing resource that the command is about and checks the caller's precondition on it: it refuses with
+// version-mismatch. It is called once every stream of the command is known to exist, and before any rule is judged.
 func (u *UnitOfWork) Target(s anyStream) error {
 	u.target = s.changeOf()
 	if u.Match != nil && !u.Match.holds(u.target.Loaded.Version) {

@@ -23,7 +23,8 @@ func (c *cli) demoCommand() *cobra.Command {
 		Long: `Plays a month of a small shop and a small plant through the REST API: products, carts, orders, work orders,
 production entries, inspections and holds. The same --seed gives the same traffic; repeated, it changes nothing.
 
-With --url it fills a running server; one that asks for credentials takes the key in ANNALS_API_KEY. Without, it fills the database that the flags name, through a server of its own.`,
+With --url it fills a running server; one that asks for credentials takes the key in ANNALS_API_KEY. Without, it fills the
+database that the flags name, through a server of its own.`,
 		Example: "  annals demo --url http://127.0.0.1:8080\n  annals demo --url http://127.0.0.1:8080 --seed 7 --scale 5\n" +
 			"  annals demo --data-dir /tmp/annals-demo",
 		Args: noArgs,
@@ -50,7 +51,7 @@ With --url it fills a running server; one that asks for credentials takes the ke
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opts.URL, "url", "", "`address` of a running server")
-	flags.StringVar(&opts.Client, "client", "default", "client (tenant) to fill")
+	flags.StringVar(&opts.Client, "client", "default", "`client` (tenant) to fill")
 	flags.StringVar(&opts.APIKey, "api-key", "", "API `key` or token for a server that asks for one; better in ANNALS_API_KEY")
 	flags.Uint64Var(&opts.Seed, "seed", 1, "the same seed gives the same traffic")
 	flags.Float64Var(&opts.Scale, "scale", 1, "1 makes some thousands of events")

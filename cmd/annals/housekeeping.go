@@ -40,8 +40,8 @@ func (n *node) removeExpiredKeys(ctx context.Context, retention time.Duration) e
 	return n.removeOldKeys(ctx, now.Add(-retention))
 }
 
-// removeOldKeys removes the keys of requests, and of reads that were recorded, by age, and those of policies that have caught up: as long as a policy may
-// see an event again, the key keeps it from acting on it twice.
+// removeOldKeys removes keys from before a time: those of requests, of reads that were recorded, and of policies that have
+// caught up. As long as a policy may see an event again, its key keeps it from acting on it twice.
 func (n *node) removeOldKeys(ctx context.Context, before time.Time) error {
 	scopes := []string{"http", access.Scope}
 	states, err := n.group.Status(ctx)

@@ -38,7 +38,7 @@ func CreateCart(_ context.Context, u *domain.UnitOfWork, cmd CreateCartCommand) 
 type AddItemCommand struct {
 	CartID    domain.ID `json:"-"`
 	ProductID string    `json:"product_id"` // as sent: Validate says whether it is a UUID
-	Quantity  int64     `json:"quantity"`
+	Quantity  int64     `json:"quantity"`   // pieces, 1 to domain.MaxQuantity
 }
 
 // Validate judges the command's values.
@@ -89,7 +89,7 @@ func AddItem(ctx context.Context, u *domain.UnitOfWork, cmd AddItemCommand) erro
 type ChangeItemQuantityCommand struct {
 	CartID    domain.ID `json:"-"`
 	ProductID domain.ID `json:"-"`
-	Quantity  int64     `json:"quantity"`
+	Quantity  int64     `json:"quantity"` // pieces, 1 to domain.MaxQuantity
 }
 
 // Validate judges the command's values.
@@ -148,7 +148,7 @@ func RemoveItem(ctx context.Context, u *domain.UnitOfWork, cmd RemoveItemCommand
 // ExpireCartCommand asks to close a cart that was idle for longer than Lifetime.
 type ExpireCartCommand struct {
 	CartID   domain.ID
-	Lifetime time.Duration
+	Lifetime time.Duration // above zero
 }
 
 // ExpireCart closes a cart that is still open and whose last event is longer ago than the lifetime, and releases its

@@ -11,9 +11,9 @@ import (
 type RegisterProductCommand struct {
 	SKU      string `json:"sku"`
 	Name     string `json:"name"`
-	Price    string `json:"price"`
-	Currency string `json:"currency"`
-	Stock    int64  `json:"stock"`
+	Price    string `json:"price"`    // as domain.ParseAmount reads it
+	Currency string `json:"currency"` // three capitals, or empty
+	Stock    int64  `json:"stock"`    // pieces, 0 to domain.MaxCount
 }
 
 // Validate judges the command's values.
@@ -142,7 +142,7 @@ func RestoreProduct(ctx context.Context, u *domain.UnitOfWork, cmd RestoreProduc
 // ReceiveStockCommand reports pieces that arrived.
 type ReceiveStockCommand struct {
 	ProductID domain.ID `json:"-"`
-	Quantity  int64     `json:"quantity"`
+	Quantity  int64     `json:"quantity"` // pieces, 1 to domain.MaxCount
 	Reason    *string   `json:"reason"`
 }
 

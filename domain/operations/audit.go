@@ -52,7 +52,7 @@ func (d *Delivered) Add(rows, from, to int64) {
 type LogRead struct {
 	Access
 	Resources []string  `json:"resources"` // the paths that were read, where the route has variables
-	Reads     int64     `json:"reads"`
+	Reads     int64     `json:"reads"`     // how many the event stands for
 	FirstAt   time.Time `json:"first_at"`
 	LastAt    time.Time `json:"last_at"`
 	Delivered

@@ -38,7 +38,7 @@ type LogState struct {
 // NoteIncarnation says where the log is found, and where it was before.
 type NoteIncarnation struct {
 	Before, Now Incarnation
-	Head        int64
+	Head        int64 // of the log as it is found
 }
 
 // Log holds the rules of the log's own stream.

@@ -22,9 +22,9 @@ import (
 
 // MailConfig says how events are sent by mail. Addr, From and To are required.
 type MailConfig struct {
-	Addr     string // host:port of the SMTP server
-	From     string // a mail address
-	To       []string
+	Addr     string      // host:port of the SMTP server
+	From     string      // a mail address
+	To       []string    // mail addresses, at least one
 	Username string      // empty: without authentication
 	Password string      // sent over TLS only, or to localhost
 	TLS      *tls.Config // default: the system's certificates, and the host's name

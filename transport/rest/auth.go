@@ -41,9 +41,9 @@ type Credentials struct {
 
 // Principal is who a request comes from.
 type Principal struct {
-	Actor  string
+	Actor  string // of the events of its commands: 1 to 255 printable characters
 	Client string // eventstore.AllClients: every client's events
-	Roles  Roles
+	Roles  Roles  // any of them suffices
 	// Narrowed: the credential is for every client, and the request looks at one of them. It issues no commands.
 	Narrowed bool
 }
@@ -53,6 +53,7 @@ var ErrUnauthorized = errors.New("no valid credential")
 
 // Authenticator finds out who a request comes from. It fails with ErrUnauthorized for a missing or wrong credential.
 type Authenticator interface {
+	// Authenticate says who sends a request. Its other errors are answered as a handler's: a *Problem, such as a 403, as it is.
 	Authenticate(ctx context.Context, c Credentials) (Principal, error)
 }
 

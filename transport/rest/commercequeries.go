@@ -17,18 +17,20 @@ import (
 	"annals/projections/products"
 )
 
-// Products reads the products.
+// Products reads the products. As in every read model's interface here, Get gives one row of the client, or a not-found
+// refusal, and in either case the position that the model had applied; List gives at most limit rows, ascending by the position
+// that created them, after such a position.
 type Products interface {
 	Get(ctx context.Context, client string, id domain.ID) (products.Product, int64, error)
 	List(ctx context.Context, client string, f products.Filter, after int64, limit int) (projections.List[products.Product], error)
 }
 
-// Carts reads the carts.
+// Carts reads the carts, as Products does.
 type Carts interface {
 	Get(ctx context.Context, client string, id domain.ID) (carts.Cart, int64, error)
 }
 
-// Orders reads the orders.
+// Orders reads the orders, as Products does.
 type Orders interface {
 	Get(ctx context.Context, client string, id domain.ID) (orders.Order, int64, error)
 	List(ctx context.Context, client string, f orders.Filter, after int64, limit int) (projections.List[orders.Order], error)

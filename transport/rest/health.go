@@ -6,15 +6,17 @@ import (
 	"strings"
 )
 
-// Check is one thing that must be in order for the server to serve. Detail says what isn't, without anything internal.
+// Check is one thing that must be in order for the server to serve. Detail says how it is, for anybody to read: nothing
+// internal.
 type Check struct {
-	Name   string `json:"name"`
+	Name   string `json:"name"` // such as "database" or "projection products"
 	Ready  bool   `json:"ready"`
 	Detail string `json:"detail"`
 }
 
 // Readiness checks the database, the migrations and the projections.
 type Readiness interface {
+	// Check looks at each, and comes back within a few seconds whatever the database does.
 	Check(ctx context.Context) []Check
 }
 

@@ -12,10 +12,11 @@ import (
 
 // KPIs reads the key figures.
 type KPIs interface {
+	// Groups gives at most limit groups of a client, ascending by key, whose keys come after one; "" begins.
 	Groups(ctx context.Context, client string, by kpi.GroupBy, f kpis.Filter, after string, limit int) (kpis.Groups, error)
 }
 
-// Alerts reads the alerts.
+// Alerts reads the alerts, as Products does.
 type Alerts interface {
 	List(ctx context.Context, client string, f kpialerts.Filter, after int64, limit int) (projections.List[kpialerts.Alert], error)
 }

@@ -17,25 +17,25 @@ import (
 	"annals/projections/workorders"
 )
 
-// WorkOrders reads the work orders.
+// WorkOrders reads the work orders, as Products does.
 type WorkOrders interface {
 	Get(ctx context.Context, client string, id domain.ID) (workorders.WorkOrder, int64, error)
 	List(ctx context.Context, client string, f workorders.Filter, after int64, limit int) (projections.List[workorders.WorkOrder], error)
 }
 
-// ProductionEntries reads the production entries.
+// ProductionEntries reads the production entries, as Products does.
 type ProductionEntries interface {
 	Get(ctx context.Context, client string, id domain.ID) (productionentries.Entry, int64, error)
 	List(ctx context.Context, client string, f productionentries.Filter, after int64, limit int) (projections.List[productionentries.Entry], error)
 }
 
-// Inspections reads the quality inspections.
+// Inspections reads the quality inspections, as Products does.
 type Inspections interface {
 	Get(ctx context.Context, client string, id domain.ID) (inspections.Inspection, int64, error)
 	List(ctx context.Context, client string, f inspections.Filter, after int64, limit int) (projections.List[inspections.Inspection], error)
 }
 
-// Holds reads the holds.
+// Holds reads the holds, as Products does.
 type Holds interface {
 	Get(ctx context.Context, client string, id domain.ID) (holds.Hold, int64, error)
 	List(ctx context.Context, client string, f holds.Filter, after int64, limit int) (projections.List[holds.Hold], error)

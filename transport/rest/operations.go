@@ -14,16 +14,23 @@ import (
 
 // Projections looks after the subscribers.
 type Projections interface {
+	// Status lists every subscriber, policies and timers too.
 	Status(ctx context.Context) ([]projections.State, error)
+	// The others fail with projections.ErrUnknownSubscriber for a name that there isn't. What they change is recorded with the
+	// actor before it takes effect; to pause or resume again changes nothing.
 	Pause(ctx context.Context, name, actor string) error
 	Resume(ctx context.Context, name, actor string) error
 	Failures(ctx context.Context, name string) ([]projections.Failure, error)
+	// Retry and Skip fail with projections.ErrNoFailure when the subscriber hasn't stopped at the position. A skip can also fail
+	// with projections.ErrNoEvents and projections.ErrNotSkipped: the subscriber skips nothing.
 	Retry(ctx context.Context, name string, position int64, actor string) error
 	Skip(ctx context.Context, name string, position int64, reason, actor string) error
 }
 
 // Rebuilds starts rebuilds of read models in the background.
 type Rebuilds interface {
+	// Start begins one and returns once the projection's status tells of it. It fails with replay.ErrUnknownProjection,
+	// replay.ErrNotReadModel, replay.ErrAlreadyBuilding (here or by another process) and replay.ErrManagerClosed.
 	Start(ctx context.Context, name, actor string) error
 }
 

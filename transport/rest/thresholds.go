@@ -17,8 +17,10 @@ import (
 
 // Thresholds reads the thresholds of key figures.
 type Thresholds interface {
-	// Get gives the threshold of a figure and a line, nil for the whole production.
+	// Get gives the threshold of a figure and a line, nil for the whole production, or a not-found refusal, and the position
+	// that the read model had applied.
 	Get(ctx context.Context, client string, name kpi.Name, line *string) (kpithresholds.Threshold, int64, error)
+	// List gives at most limit thresholds that are set, ascending by the position that created them.
 	List(ctx context.Context, client string, f kpithresholds.Filter, after int64, limit int) (projections.List[kpithresholds.Threshold], error)
 }
 

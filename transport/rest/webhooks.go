@@ -13,7 +13,7 @@ import (
 	"annals/transport/rest/jsonbody"
 )
 
-// Webhooks reads the webhooks.
+// Webhooks reads the webhooks, as Products does. Deleted ones are not found.
 type Webhooks interface {
 	Get(ctx context.Context, client string, id domain.ID) (webhooks.Webhook, int64, error)
 	List(ctx context.Context, client string, after int64, limit int) (projections.List[webhooks.Webhook], error)
@@ -22,6 +22,7 @@ type Webhooks interface {
 // DeadLetters reads the deliveries that were given up.
 type DeadLetters interface {
 	notifications.DeadLetters
+	// List gives at most limit dead letters of a webhook, ascending by the position of their events, after one.
 	List(ctx context.Context, client string, webhook domain.ID, after int64, limit int) (projections.List[policy.DeadLetter], error)
 }
 

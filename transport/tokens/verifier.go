@@ -23,7 +23,7 @@ type Config struct {
 	// Claims in which actor, client and roles are found; a dot leads into an object. Empty: sub, client_id and roles.
 	ActorClaim, ClientClaim, RolesClaim string
 
-	Logger *slog.Logger
+	Logger *slog.Logger     // default: none
 	HTTP   *http.Client     // default: one with a timeout that follows no redirects
 	Clock  func() time.Time // default time.Now
 }
@@ -41,6 +41,7 @@ var ErrUnavailable = errors.New("the token issuer's keys can't be had")
 // InvalidError is a token that isn't taken. Detail says why, and nothing of the token.
 type InvalidError struct{ Detail string }
 
+// Error implements error.
 func (e *InvalidError) Error() string { return e.Detail }
 
 // clockLeeway is how far the issuer's clock may be ahead of ours.
@@ -59,7 +60,8 @@ type Verifier struct {
 	parser *jwt.Parser
 }
 
-// New makes a verifier. It asks the issuer for its keys when the first token comes.
+// New makes a verifier. It asks the issuer for its keys when the first token comes. It fails without issuer or audience, and
+// on addresses that are neither https nor of this machine.
 func New(config Config) (*Verifier, error) {
 	if config.Issuer == "" || config.Audience == "" {
 		return nil, errors.New("a token issuer needs an audience, and an audience an issuer")

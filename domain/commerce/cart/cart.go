@@ -21,7 +21,7 @@ type Line struct {
 	ProductID   domain.ID     `json:"product_id"`
 	SKU         string        `json:"sku"`
 	ProductName string        `json:"product_name"`
-	Quantity    int64         `json:"quantity"`
+	Quantity    int64         `json:"quantity"` // pieces, 1 to domain.MaxQuantity
 	UnitPrice   domain.Amount `json:"unit_price"`
 	Currency    string        `json:"currency"`
 }
@@ -31,7 +31,7 @@ func (l Line) Total() domain.Amount { return l.UnitPrice.Times(l.Quantity) }
 
 // State is a cart as its events leave it. A submitted or expired cart keeps its lines, as a record.
 type State struct {
-	CustomerID *string   `json:"customer_id"`
+	CustomerID *string   `json:"customer_id"` // nil: unknown
 	Status     Status    `json:"status"`
 	Lines      []Line    `json:"lines"`    // in the order of addition
 	OrderID    domain.ID `json:"order_id"` // zero until submitted

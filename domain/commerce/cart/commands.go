@@ -20,23 +20,24 @@ type Create struct {
 	CustomerID *string
 }
 
-// AddItem puts pieces of a product into the cart, at the product's present name and price unless the cart holds it.
+// AddItem puts pieces of a product into the cart, at the product's present name and price unless the cart holds it. It is
+// refused with cart-closed and currency-mismatch, and with validation-failed past MaxLines or domain.MaxQuantity.
 type AddItem struct {
 	Item Line
 }
 
-// ChangeQuantity gives a line another quantity.
+// ChangeQuantity gives a line another quantity of pieces. It is refused with not-found and cart-closed.
 type ChangeQuantity struct {
 	ProductID domain.ID
 	Quantity  int64
 }
 
-// RemoveItem takes a line out.
+// RemoveItem takes a line out. It is refused with not-found and cart-closed.
 type RemoveItem struct {
 	ProductID domain.ID
 }
 
-// Submit turns the cart into an order.
+// Submit turns the cart into an order. It is refused with cart-closed and cart-empty.
 type Submit struct {
 	OrderID domain.ID
 }

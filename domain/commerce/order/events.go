@@ -34,7 +34,7 @@ type Line struct {
 	ProductID   domain.ID     `json:"product_id"`
 	SKU         string        `json:"sku"`
 	ProductName string        `json:"product_name"`
-	Quantity    int64         `json:"quantity"`
+	Quantity    int64         `json:"quantity"` // pieces
 	UnitPrice   domain.Amount `json:"unit_price"`
 }
 

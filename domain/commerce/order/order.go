@@ -43,12 +43,12 @@ type Create struct {
 	Currency        string
 }
 
-// Cancel gives the order up.
+// Cancel gives the order up. It is refused with order-closed.
 type Cancel struct {
 	Reason *string
 }
 
-// Ship sends the order off.
+// Ship sends the order off. It is refused with order-closed.
 type Ship struct {
 	TrackingReference *string
 }

@@ -23,19 +23,20 @@ type Register struct {
 	Stock    int64
 }
 
-// Change gives the product another name, another price, or both; nil leaves a value as it is.
+// Change gives the product another name, another price, or both; nil leaves a value as it is. It is refused with
+// product-discontinued.
 type Change struct {
 	Name  *string
 	Price *domain.Amount
 }
 
-// ReceiveStock adds pieces that arrived.
+// ReceiveStock adds pieces that arrived. It is refused with product-discontinued, and with validation-failed past MaxOnHand.
 type ReceiveStock struct {
 	Quantity int64
 	Reason   *string
 }
 
-// Reserve sets available pieces aside for a cart.
+// Reserve sets available pieces aside for a cart. It is refused with product-discontinued and insufficient-stock.
 type Reserve struct {
 	CartID   domain.ID
 	Quantity int64
@@ -55,7 +56,7 @@ type Commit struct {
 	Quantity int64
 }
 
-// Discontinue takes the product out of sale. A product that isn't sold stays as it is.
+// Discontinue takes the product out of sale. A product that isn't sold stays as it is. It is refused with product-in-use.
 type Discontinue struct{}
 
 // Restore puts a discontinued product back on sale. A product on sale stays as it is.

@@ -23,7 +23,7 @@ type State struct {
 	WorkOrderID      domain.ID       `json:"work_order_id"`
 	Category         string          `json:"category"`
 	Reason           string          `json:"reason"`
-	Quantity         int64           `json:"quantity"`
+	Quantity         int64           `json:"quantity"` // pieces held
 	Status           Status          `json:"status"`
 	QuantityReleased int64           `json:"quantity_released"`
 	QuantityScrapped int64           `json:"quantity_scrapped"`
@@ -52,7 +52,8 @@ type Create struct {
 	Quantity    int64
 }
 
-// Resume ends the hold. Released and scrapped pieces together are those that were held.
+// Resume ends the hold. Released and scrapped pieces together are those that were held. It is refused with hold-closed, and
+// with validation-failed for other quantities.
 type Resume struct {
 	QuantityReleased int64
 	QuantityScrapped int64

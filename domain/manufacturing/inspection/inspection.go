@@ -26,7 +26,8 @@ func Stages() []Stage { return []Stage{StageIncoming, StageInProcess, StageFinal
 // DefaultOpportunities are the opportunities for a defect on each unit of an inspection that names none.
 const DefaultOpportunities = 10
 
-// Inspection holds the values of a quality inspection.
+// Inspection holds the values of a quality inspection, counts from 0 to domain.MaxCount. Units passed and defective are
+// those inspected, and no more are reworked and scrapped than are defective; a unit can have several defects.
 type Inspection struct {
 	WorkOrderID          domain.ID        `json:"work_order_id"`
 	Stage                Stage            `json:"stage"`

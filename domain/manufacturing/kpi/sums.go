@@ -29,7 +29,7 @@ type Sums struct {
 	DefectsFound  int64           `json:"defects_found"`
 	Opportunities decimal.Decimal `json:"opportunities"` // Σ units inspected × opportunities per unit
 
-	Shipped       int64 `json:"shipped"`
+	Shipped       int64 `json:"shipped"` // work orders
 	ShippedOnTime int64 `json:"shipped_on_time"`
 }
 

@@ -29,9 +29,9 @@ type Command interface {
 type Set struct {
 	KPI       Name
 	Direction Direction
-	Limit     decimal.Decimal
+	Limit     decimal.Decimal // in the figure's unit
 	Period    Period
-	Line      *string
+	Line      *string // nil: all of the production
 }
 
 // Remove ends the threshold. One that doesn't exist stays so.
@@ -42,7 +42,7 @@ type Remove struct{}
 // that is older than the one judged last.
 type Judge struct {
 	Value              decimal.Decimal
-	Period             string
+	Period             string // such as "2026-01-06" or "2026-W02"
 	ComputedAtPosition int64
 }
 

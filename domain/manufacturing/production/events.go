@@ -14,7 +14,8 @@ type Event interface {
 	productionEvent()
 }
 
-// Entry holds the values of a production entry.
+// Entry holds the values of a production entry: counts of pieces and of people from 0 to domain.MaxCount, hours from 0 to
+// 1,000,000 with at most four fraction digits. Defects and scrap may exceed the pieces produced.
 type Entry struct {
 	WorkOrderID       domain.ID       `json:"work_order_id"`
 	Line              string          `json:"line"`
@@ -62,7 +63,7 @@ type Changes struct {
 	Estimated           *Change[bool]            `json:"estimated,omitempty"`
 }
 
-// Change is a value before and after.
+// Change is a value before and after; the two differ.
 type Change[T any] struct {
 	Old T `json:"old"`
 	New T `json:"new"`

@@ -28,7 +28,8 @@ type Create struct {
 	CloseOnShip         bool
 }
 
-// Transition moves the order along its workflow.
+// Transition moves the order along its workflow. It is refused with invalid-transition, then output-required, then
+// qc-approval-required.
 type Transition struct {
 	To    Status
 	Notes *string
@@ -38,13 +39,15 @@ type Transition struct {
 // CloseAfterShipping closes a shipped order that was created to close itself. Any other order stays as it is.
 type CloseAfterShipping struct{ At time.Time }
 
-// ApproveQC gives the approval of quality control. An approved order stays as it is.
+// ApproveQC gives the approval of quality control. An approved order stays as it is. It is refused with invalid-transition
+// once the order is shipped or terminal.
 type ApproveQC struct {
 	InspectionID domain.ID // zero: none
 	Notes        *string
 }
 
-// RecordOutput adds what a production entry made. It is refused unless the order records output in its state.
+// RecordOutput adds what a production entry made. It is refused with invalid-transition unless the order records output in
+// its state.
 type RecordOutput struct {
 	EntryID domain.ID
 	Output  Output
@@ -56,7 +59,7 @@ type CorrectOutput struct {
 	Difference Output
 }
 
-// PlaceHold opens a hold on the order. The first one puts it on hold.
+// PlaceHold opens a hold on the order. The first one puts it on hold. It is refused with invalid-transition.
 type PlaceHold struct {
 	HoldID  domain.ID
 	Trigger Trigger

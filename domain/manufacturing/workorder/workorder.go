@@ -9,7 +9,7 @@ import (
 	"annals/domain"
 )
 
-// Output counts pieces.
+// Output counts pieces; a difference may be negative.
 type Output struct {
 	UnitsProduced int64 `json:"units_produced"`
 	Defects       int64 `json:"defects"`

@@ -14,7 +14,7 @@ import (
 	"annals/eventstore"
 )
 
-// Log is where the events are read.
+// Log is where the events are read, as eventstore.Reader gives them. A stream without events is a not-found refusal.
 type Log interface {
 	Head(ctx context.Context) (int64, error)
 	Page(ctx context.Context, f eventstore.EventFilter, after int64, limit int) (eventstore.Page, error)
@@ -50,10 +50,10 @@ type TypeReport struct {
 
 // Report is what was found.
 type Report struct {
-	From   int64 `json:"from"`
+	From   int64 `json:"from"` // positions, both inclusive
 	Until  int64 `json:"until"`
-	Events int64 `json:"events"`
-	Failed int64 `json:"failed"`
+	Events int64 `json:"events"` // checked
+	Failed int64 `json:"failed"` // of those
 	// Unfolded are events that couldn't be folded only because one before them in their stream has failed. They were
 	// decoded.
 	Unfolded        int64        `json:"unfolded"`

@@ -17,12 +17,12 @@ import (
 
 // Options say what to generate and where.
 type Options struct {
-	URL    string  // of the server, without a trailing slash
-	Client string  // the tenant to fill; empty: the one of the key
-	APIKey string  // API key or token; empty in open mode
-	Seed   uint64  // the same seed gives the same traffic
-	Scale  float64 // 1: some thousands of events
-	Start  time.Time
+	URL    string    // of the server, without a trailing slash
+	Client string    // the tenant to fill; empty: the one of the key
+	APIKey string    // API key or token; empty in open mode
+	Seed   uint64    // the same seed gives the same traffic
+	Scale  float64   // 1: some thousands of events
+	Start  time.Time // the month's first day
 	// Parallel is the number of stories told at once.
 	Parallel int
 	// Progress is called, from one goroutine at a time, after every story.
