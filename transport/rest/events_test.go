@@ -153,7 +153,14 @@ func TestAuditLog(t *testing.T) {
 	if got := items(b.send("GET", "/v1/audit-log?aggregate_id="+id+"&cursor="+next, "")); len(got) != 1 || got[0]["position"] != 3.0 {
 		t.Error(got)
 	}
-	b.send("GET", "/v1/audit-log?cursor="+next, "").problem(400, "malformed-request")
+	for _, filters := range []string{
+		"", "actor_id=jane", "event_type=product.renamed", "aggregate_type=product", "correlation_id=r-2", "from=" + now, "to=" + now,
+	} { // none of them is the cursor's, and a further one isn't either
+		b.send("GET", "/v1/audit-log?"+filters+"&cursor="+next, "").problem(400, "malformed-request")
+		if filters != "" {
+			b.send("GET", "/v1/audit-log?aggregate_id="+id+"&"+filters+"&cursor="+next, "").problem(400, "malformed-request")
+		}
+	}
 	if got := items(b.send("GET", "/v1/audit-log", "", "Annals-Client: *")); len(got) != 4 {
 		t.Error(got)
 	}

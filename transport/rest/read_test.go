@@ -141,9 +141,13 @@ func TestListsArePages(t *testing.T) {
 		})
 	}
 	cursor := b.send("GET", "/v1/products?limit=2", "", b.at()).text("next_cursor")
-	b.send("GET", "/v1/products?limit=2&include=discontinued&cursor="+cursor, "").problem(400, "malformed-request")
-	b.send("GET", "/v1/products?limit=2&q=x&cursor="+cursor, "").problem(400, "malformed-request")
-	b.send("GET", "/v1/orders?limit=2&cursor="+cursor, "").problem(400, "malformed-request")
+	ordered := b.send("GET", "/v1/orders?limit=2", "", b.at()).text("next_cursor")
+	for _, other := range []string{
+		"products?include=discontinued&cursor=" + cursor, "products?q=x&cursor=" + cursor, "products?sku=S-0&cursor=" + cursor,
+		"orders?cursor=" + cursor, "orders?status=created&cursor=" + ordered, "orders?customer_id=c-1&cursor=" + ordered,
+	} {
+		b.send("GET", "/v1/"+other, "").problem(400, "malformed-request")
+	}
 	b.send("GET", "/v1/products?limit=2&cursor="+cursor, "", "Annals-Client: other").problem(400, "malformed-request")
 	b.send("GET", "/v1/products", "", "Annals-Client: *").problem(403, "forbidden")
 	b.send("GET", "/v1/orders/"+orders[0], "", "Annals-Client: *").problem(403, "forbidden")
