@@ -22,6 +22,11 @@ type Access interface {
 		end func(delivered operations.Delivered, complete bool), err error)
 }
 
+// getRecorded is a route that shows the log, of every client or of one; who reads it is put on record.
+func getRecorded(path, name string, produces []string, prepare prepare) *endpoint {
+	return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, recorded: true, produces: produces, prepare: prepare}
+}
+
 // headerReason says why the log is read.
 const headerReason = "Annals-Reason"
 

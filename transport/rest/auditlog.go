@@ -29,12 +29,9 @@ type AuditLog interface {
 var auditMedia = []string{mediaJSON, mediaCSV, mediaNDJSON}
 
 func (s *server) auditEndpoints() []*endpoint {
-	get := func(path, name string, produces []string, prepare prepare) *endpoint {
-		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, recorded: true, produces: produces, prepare: prepare}
-	}
 	return []*endpoint{
-		get("/v1/audit-log", "listAuditLog", auditMedia, s.listAuditLog),
-		get("/v1/audit-log/rows", "listRowEvents", []string{mediaJSON}, s.listRowEvents),
+		getRecorded("/v1/audit-log", "listAuditLog", auditMedia, s.listAuditLog),
+		getRecorded("/v1/audit-log/rows", "listRowEvents", []string{mediaJSON}, s.listRowEvents),
 	}
 }
 

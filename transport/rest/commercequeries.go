@@ -38,18 +38,12 @@ type Orders interface {
 
 // commerceQueries are the routes that show products, carts and orders.
 func (s *server) commerceQueries() []*endpoint {
-	get := func(path, name string, prepare prepare) *endpoint {
-		return &endpoint{
-			method: http.MethodGet, path: path, name: name, may: mayQuery, tenancy: oneClient, produces: []string{mediaJSON},
-			prepare: prepare,
-		}
-	}
 	return []*endpoint{
-		get(productsPath, "listProducts", s.listProducts),
-		get(productsPath+"/{id}", "getProduct", s.getProduct),
-		get(cartsPath+"/{id}", "getCart", s.getCart),
-		get("/v1/orders", "listOrders", s.listOrders),
-		get("/v1/orders/{id}", "getOrder", s.getOrder),
+		getOfClient(productsPath, "listProducts", s.listProducts),
+		getOfClient(productsPath+"/{id}", "getProduct", s.getProduct),
+		getOfClient(cartsPath+"/{id}", "getCart", s.getCart),
+		getOfClient("/v1/orders", "listOrders", s.listOrders),
+		getOfClient("/v1/orders/{id}", "getOrder", s.getOrder),
 	}
 }
 

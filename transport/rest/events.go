@@ -40,18 +40,15 @@ type Growth interface {
 var eventMedia = []string{mediaJSON, mediaNDJSON, mediaSSE, mediaCloudEvents}
 
 func (s *server) eventEndpoints() []*endpoint {
-	get := func(path, name string, produces []string, prepare prepare) *endpoint {
-		return &endpoint{method: http.MethodGet, path: path, name: name, may: mayAudit, recorded: true, produces: produces, prepare: prepare}
-	}
-	types := get("/v1/event-types", "listEventTypes", []string{mediaJSON}, s.listEventTypes)
+	types := getRecorded("/v1/event-types", "listEventTypes", []string{mediaJSON}, s.listEventTypes)
 	types.may, types.recorded = mayQuery, false
 	return []*endpoint{
 		types,
-		get("/v1/events", "listEvents", eventMedia, s.listEvents),
-		get("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
-		get("/v1/events/{position}/lineage", "getLineage", []string{mediaJSON}, s.getLineage),
-		get("/v1/streams/{aggregate_type}/{aggregate_id}", "getStream", eventMedia, s.getStream),
-		get("/v1/streams/{aggregate_type}/{aggregate_id}/state", "getState", []string{mediaJSON}, s.getState),
+		getRecorded("/v1/events", "listEvents", eventMedia, s.listEvents),
+		getRecorded("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
+		getRecorded("/v1/events/{position}/lineage", "getLineage", []string{mediaJSON}, s.getLineage),
+		getRecorded("/v1/streams/{aggregate_type}/{aggregate_id}", "getStream", eventMedia, s.getStream),
+		getRecorded("/v1/streams/{aggregate_type}/{aggregate_id}/state", "getState", []string{mediaJSON}, s.getState),
 	}
 }
 
