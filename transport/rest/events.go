@@ -40,10 +40,9 @@ type Growth interface {
 var eventMedia = []string{mediaJSON, mediaNDJSON, mediaSSE, mediaCloudEvents}
 
 func (s *server) eventEndpoints() []*endpoint {
-	types := getRecorded("/v1/event-types", "listEventTypes", []string{mediaJSON}, s.listEventTypes)
-	types.may, types.recorded = mayQuery, false
 	return []*endpoint{
-		types,
+		{method: http.MethodGet, path: "/v1/event-types", name: "listEventTypes", may: mayQuery, produces: []string{mediaJSON},
+			prepare: s.listEventTypes},
 		getRecorded("/v1/events", "listEvents", eventMedia, s.listEvents),
 		getRecorded("/v1/events/{position}", "getEvent", []string{mediaJSON}, s.getEvent),
 		getRecorded("/v1/events/{position}/lineage", "getLineage", []string{mediaJSON}, s.getLineage),
