@@ -17,14 +17,14 @@ func TestBenchMeasuresEachWayBesideItsBaseline(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.stdout.String()), &report); err != nil {
 		t.Fatalf("%v: %s", err, p.stdout)
 	}
-	ways := map[string]int{"append": 10, "http": 2, "overload": 3, "project": 2, "replay": 5, "load": 2, "lag": 2}
+	ways := map[string]int{"append": 10, "http": 2, "overload": 4, "project": 2, "replay": 5, "load": 2, "lag": 2}
 	for _, r := range report.Benchmarks {
 		if len(r.Rows) != ways[r.Benchmark] {
 			t.Errorf("%s has %d rows, want %d: %+v", r.Benchmark, len(r.Rows), ways[r.Benchmark], r.Rows)
 		}
 		delete(ways, r.Benchmark)
 		for _, row := range r.Rows {
-			if row.PerSecond <= 0 && row.P50 <= 0 {
+			if row.PerSecond <= 0 && row.P50 <= 0 && row.Way != "refused of these" { // of so few there needn't be any
 				t.Errorf("%s: %s measured nothing: %+v", r.Benchmark, row.Way, row)
 			}
 		}

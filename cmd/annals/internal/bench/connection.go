@@ -91,8 +91,8 @@ func digits(text []byte) (n int) {
 	return n
 }
 
-// preparers is how many connections are prepared at a time.
-const preparers = 16
+// preparers is how many of so many connections are prepared at a time: few enough not to be refused by tight limits.
+func preparers(connections int) int { return max(1, min(16, connections/40)) }
 
 // connect opens connections, each of which receives stock of a product of its own. close closes them, and so does the end
 // of ctx.
@@ -108,9 +108,10 @@ func connect(ctx context.Context, servers []*server, tenants, count int) (all []
 	preparing, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var workers sync.WaitGroup
-	for worker := range preparers {
+	atATime := preparers(count)
+	for worker := range atATime {
 		workers.Go(func() {
-			for i := worker; i < count && preparing.Err() == nil; i += preparers {
+			for i := worker; i < count && preparing.Err() == nil; i += atATime {
 				var err error
 				all[i], err = prepare(preparing, servers[i%len(servers)].address, fmt.Sprintf("bench-%d", i%tenants), i)
 				if err != nil {

@@ -26,7 +26,7 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 		return Report{}, err
 	}
 	n := o.Callers[len(o.Callers)-1]
-	servers, stop, err := startServers(ctx, o, d.dsn, n, nil)
+	servers, stop, err := startServers(ctx, o, d.dsn, roomy(n), nil)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return Report{}, err

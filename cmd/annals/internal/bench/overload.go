@@ -14,6 +14,9 @@ const (
 	phaseMost      = 20 * time.Second
 )
 
+// wayRefused names the row of refusals: how many per second, and how fast.
+const wayRefused = "refused of these"
+
 // overloadRound is what one round found.
 type overloadRound struct{ peak, over, after phaseResult }
 
@@ -26,7 +29,7 @@ func runOverload(ctx context.Context, o *Options, d *database) (_ Report, err er
 	division, restore := d.divide()
 	defer func() { err = errors.Join(err, restore()) }()
 	callers := o.Callers[len(o.Callers)-1]
-	servers, stop, err := startServers(ctx, o, d.dsn, callers, division.servers)
+	servers, stop, err := startServers(ctx, o, d.dsn, tight(callers, o.Servers), division.servers)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return Report{}, err
@@ -115,13 +118,12 @@ func (r *overloadResults) report(callers int) Report {
 		}
 		return median(all)
 	}
-	rows := []Row{r.peak.row("peak", callers), r.over.row(fmt.Sprintf("%d × peak", overloadFactor), overloadFactor*callers)}
-	if r.over.refused > 0 {
-		rows = append(rows, r.over.refusals.row(cell{way: "refused of these"}))
-	}
 	report := Report{
 		Unit: "commands",
-		Rows: append(rows, r.after.row("peak again", callers)),
+		Rows: []Row{
+			r.peak.row("peak", callers), r.over.row(fmt.Sprintf("%d × peak", overloadFactor), overloadFactor*callers),
+			r.over.refusals.row(cell{way: wayRefused}), r.after.row("peak again", callers),
+		},
 		Ratios: []Ratio{
 			ratio("offered ÷ peak", of(func(x overloadRound) float64 { return x.over.offeredPerSecond() / x.peak.acceptedPerSecond() }),
 				0.95*overloadFactor),

@@ -64,6 +64,21 @@ func TestHalvesOfCPUs(t *testing.T) {
 	}
 }
 
+func TestTightLimitsAreTheDefaultsAt128CallersAndAlwaysBelowTheOffer(t *testing.T) {
+	t.Parallel()
+	if got := tight(128, 1); got != (limits{usualCommands, usualConnections}) {
+		t.Errorf("%+v", got)
+	}
+	for _, callers := range []int{1, 4, 128, 512, maxCallers} {
+		for _, servers := range []int{1, 3} {
+			got := tight(callers, servers)
+			if offered := overloadFactor * callers; got.commands*servers >= max(offered, servers+1) || got.connections < offered {
+				t.Errorf("%d callers, %d servers: %+v", callers, servers, got)
+			}
+		}
+	}
+}
+
 // connectionsTo opens connections that post to a handler.
 func connectionsTo(t *testing.T, count int, handler http.HandlerFunc) []*connection {
 	t.Helper()

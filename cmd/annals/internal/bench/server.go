@@ -26,9 +26,9 @@ type server struct {
 	listening chan string // gets its address
 }
 
-// startServers starts as many as the options say, on certain CPUs or on any, that take commands of so many callers at once.
-// stop is never nil.
-func startServers(ctx context.Context, o *Options, dsn string, callers int, on cpuSet) (all []*server, stop func() error, err error) {
+// startServers starts as many as the options say, on certain CPUs or on any, that take so many commands at once and so many
+// connections each. stop is never nil.
+func startServers(ctx context.Context, o *Options, dsn string, l limits, on cpuSet) (all []*server, stop func() error, err error) {
 	stop = func() (err error) {
 		for _, s := range all {
 			err = errors.Join(err, s.stop())
@@ -37,7 +37,7 @@ func startServers(ctx context.Context, o *Options, dsn string, callers int, on c
 	}
 	for range o.Servers {
 		var s *server
-		err := startingOn(on, func() (err error) { s, err = launch(o.Program, dsn, callers); return err })
+		err := startingOn(on, func() (err error) { s, err = launch(o.Program, dsn, l); return err })
 		if err == nil {
 			err = s.await(ctx)
 		}
@@ -56,12 +56,31 @@ func pids(servers []*server) (all []int) {
 	return all
 }
 
-// launch starts one on a free port. What it takes at once is the default, unless that is too little for the callers, of
-// whom each client has at most three quarters.
-func launch(program, dsn string, callers int) (*server, error) {
+// limits are what a server is told to take at once.
+type limits struct{ commands, connections int }
+
+// Defaults of annals serve.
+const (
+	usualCommands    = 512
+	usualConnections = 4096
+)
+
+// roomy limits don't matter: a client has at most three quarters of the commands.
+func roomy(callers int) limits {
+	return limits{max(usualCommands, 2*callers), max(usualConnections, 2*callers)}
+}
+
+// tight limits are those of one server with its defaults at 128 callers, for any number of either.
+func tight(callers, servers int) limits {
+	const usualCallers = 128
+	return limits{max(1, usualCommands/usualCallers*callers/servers), max(usualConnections, 2*overloadFactor*callers)}
+}
+
+// launch starts one on a free port.
+func launch(program, dsn string, l limits) (*server, error) {
 	s := &server{ended: make(chan error, 1), log: &tail{}, listening: make(chan string, 1)}
 	s.cmd = exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--log-level", "warn",
-		"--max-commands", strconv.Itoa(max(512, 4*callers)), "--max-connections", strconv.Itoa(max(4096, 2*overloadFactor*callers)))
+		"--max-commands", strconv.Itoa(l.commands), "--max-connections", strconv.Itoa(l.connections))
 	// Nothing of somebody else's server is taken over, and no file of secrets is left behind.
 	ours := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ANNALS_") })
 	s.cmd.Env = append(ours, "ANNALS_DATABASE_URL="+dsn,
