@@ -125,6 +125,7 @@ func (s *server) exportAuditLog(
 		})
 	}
 	if err != nil && !errors.Is(err, errEnough) {
+		w.Header().Del("Content-Disposition") // a problem is no file
 		return err
 	}
 	return out.finish()

@@ -14,8 +14,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"annals/eventstore"
 	"annals/projections"
 	"annals/projections/auditlog"
+	"annals/transport/rest"
 )
 
 const (
@@ -101,6 +103,24 @@ func count(rows []map[string]string, prefix string) (n int) {
 		}
 	}
 	return n
+}
+
+// unreadable is an audit log whose rows can't be read.
+type unreadable struct{ rest.AuditLog }
+
+func (unreadable) Export(context.Context, string, auditlog.Filter, int64, int64, func(auditlog.Entry) error) error {
+	return eventstore.ErrUnavailable
+}
+
+// An export that fails before its first byte is a problem, and not a file.
+func TestExportThatFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newServer(t, unwatched, func(b *bench) { b.config.AuditLog = unreadable{b.config.AuditLog} })
+	b.send("POST", "/v1/carts", `{}`).is(201)
+	r := b.send("GET", "/v1/audit-log", "", asCSV)
+	if r.problem(503, "unavailable"); r.header.Get("Content-Disposition") != "" {
+		t.Errorf("%v", r.header)
+	}
 }
 
 func TestAuditLogAsAFile(t *testing.T) {
