@@ -71,15 +71,12 @@ func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
-// The threat model names the test of each defence: one that was renamed or removed must be missed there.
-func TestThreatModelNamesTestsThatExist(t *testing.T) {
+// The threat model names the test of each defence, and the list of promises that of each promise: one that was renamed or
+// removed must be missed there.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var tests bytes.Buffer
-	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -90,13 +87,19 @@ func TestThreatModelNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z]*)`").FindAllStringSubmatch(string(document), -1)
-	if len(named) < 30 {
-		t.Errorf("only %d tests are named", len(named))
-	}
-	for _, name := range named {
-		if !bytes.Contains(tests.Bytes(), []byte("func "+name[1]+"(")) {
-			t.Errorf("docs/security.md names %s, which doesn't exist", name[1])
+	for document, least := range map[string]int{"docs/security.md": 30, "CONTRIBUTING.md": 20} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z]*)`").FindAllStringSubmatch(string(text), -1)
+		if len(named) < least {
+			t.Errorf("%s names only %d tests", document, len(named))
+		}
+		for _, name := range named {
+			if !bytes.Contains(tests.Bytes(), []byte("func "+name[1]+"(")) {
+				t.Errorf("%s names %s, which doesn't exist", document, name[1])
+			}
 		}
 	}
 }
