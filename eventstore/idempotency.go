@@ -87,17 +87,17 @@ func lookupKey(ctx context.Context, db *sqlx.DB, client string, key *CommandKey)
 // deleteKeysBatch is how many idempotency keys one statement removes.
 const deleteKeysBatch = 1000
 
-// DeleteIdempotencyKeys removes the keys of all clients whose scope starts with a prefix ("http", "policy:<name>") and
-// which are older than a time. It works in small batches, each a transaction of its own, and gives how many it removed,
-// also with an error.
-func DeleteIdempotencyKeys(ctx context.Context, db *sqlx.DB, scopePrefix string, olderThan time.Time) (int64, error) {
+// DeleteIdempotencyKeys removes the keys of a scope ("http", "policy:<name>") of all clients which are older than a time. A
+// scope that begins alike keeps its keys: another policy may need them yet. It works in small batches, each a transaction of
+// its own, and gives how many it removed, also with an error.
+func DeleteIdempotencyKeys(ctx context.Context, db *sqlx.DB, scope string, olderThan time.Time) (int64, error) {
 	var total int64
 	for {
 		result, err := db.ExecContext(ctx, `
 			DELETE FROM annals.idempotency_keys WHERE (client_id, scope, key) IN (
 				SELECT client_id, scope, key FROM annals.idempotency_keys
-				WHERE created_at < $1 AND starts_with(scope, $2) ORDER BY created_at LIMIT $3)`,
-			olderThan, scopePrefix, deleteKeysBatch)
+				WHERE created_at < $1 AND scope = $2 ORDER BY created_at LIMIT $3)`,
+			olderThan, scope, deleteKeysBatch)
 		if err != nil {
 			return total, fmt.Errorf("delete idempotency keys: %w", unavailable(err))
 		}

@@ -186,7 +186,7 @@ func TestDeleteIdempotencyKeys(t *testing.T) {
 	store := openStore(t, db)
 	change(t, db, `INSERT INTO annals.idempotency_keys (client_id, scope, key, fingerprint, result, created_at)
 		SELECT 'c', scope, n::text, '\x00', '{}', now() - interval '1 day' * (n % 2)
-		FROM generate_series(1, 4200) n, unnest(ARRAY['http', 'policy:a', 'policy:b']) scope`)
+		FROM generate_series(1, 4200) n, unnest(ARRAY['http', 'policy:a', 'policy:ab']) scope`)
 	count := func(scope string) (n int) {
 		if err := db.Get(&n, `SELECT count(*) FROM annals.idempotency_keys WHERE scope = $1`, scope); err != nil {
 			t.Fatal(err)
@@ -200,7 +200,7 @@ func TestDeleteIdempotencyKeys(t *testing.T) {
 	if n, err := store.DeleteIdempotencyKeys(context.Background(), "policy:a", time.Now().Add(time.Hour)); n != 4200 || err != nil {
 		t.Errorf("deleted %d, %v", n, err)
 	}
-	if http, a, b := count("http"), count("policy:a"), count("policy:b"); http != 2100 || a != 0 || b != 4200 {
-		t.Errorf("left are %d, %d and %d", http, a, b)
+	if http, a, ab := count("http"), count("policy:a"), count("policy:ab"); http != 2100 || a != 0 || ab != 4200 {
+		t.Errorf("left are %d, %d and %d", http, a, ab)
 	}
 }

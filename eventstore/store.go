@@ -117,14 +117,14 @@ func (s *Store) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// CheckIncarnation is CheckIncarnation on the store's database.
+// CheckIncarnation is the function of that name on the store's database.
 func (s *Store) CheckIncarnation(
 	ctx context.Context, followers []Progress, record func(context.Context, IncarnationChange) error,
 ) error {
 	return CheckIncarnation(ctx, s.Commands, s.logger, followers, record)
 }
 
-// DeleteIdempotencyKeys is DeleteIdempotencyKeys on the store's database.
-func (s *Store) DeleteIdempotencyKeys(ctx context.Context, scopePrefix string, olderThan time.Time) (int64, error) {
-	return DeleteIdempotencyKeys(ctx, s.Commands, scopePrefix, olderThan)
+// DeleteIdempotencyKeys is the function of that name on the store's database.
+func (s *Store) DeleteIdempotencyKeys(ctx context.Context, scope string, olderThan time.Time) (int64, error) {
+	return DeleteIdempotencyKeys(ctx, s.Commands, scope, olderThan)
 }
