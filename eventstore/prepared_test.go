@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -113,5 +114,36 @@ func TestServerNoticesAVanishedClient(t *testing.T) {
 	err := preparedPool(t, pgtest.New(t)).Select(&told, `SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp\_%' ORDER BY name`)
 	if want := "[tcp_keepalives_count tcp_keepalives_idle tcp_keepalives_interval tcp_user_timeout]"; err != nil || fmt.Sprint(told) != want {
 		t.Errorf("set: %v, %v; want %s", told, err, want)
+	}
+}
+
+// Plans are made once, here while the table is known to be empty, and must be those that its growth doesn't spoil.
+func TestPreparedPlansProbeByIndex(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	pool := preparedPool(t, db)
+	db.MustExec(`CREATE TABLE things (id bigint PRIMARY KEY, name text NOT NULL)`)
+	db.MustExec(`VACUUM ANALYZE things`)
+	const query = `SELECT name FROM things WHERE id = $1`
+	for _, want := range []int{0, 1} {
+		var names []string
+		if err := pool.Select(&names, query, 7); err != nil || len(names) != want {
+			t.Fatal(names, err)
+		}
+		db.MustExec(`INSERT INTO things (id, name) SELECT n, 'x' FROM generate_series(1, 1000) n ON CONFLICT DO NOTHING`)
+	}
+	var name string
+	var custom int
+	err := pool.QueryRow(`SELECT quote_ident(name), custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT name%'`).
+		Scan(&name, &custom)
+	if err != nil || custom != 0 {
+		t.Fatalf("%d plans were made for one execution alone, %v", custom, err)
+	}
+	var plan []string
+	if err := pool.Select(&plan, `EXPLAIN (COSTS OFF) EXECUTE `+name+`(7)`); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan[0], "Index") {
+		t.Errorf("the plan that was made for an empty table is kept:\n%s", strings.Join(plan, "\n"))
 	}
 }

@@ -33,6 +33,42 @@ func TestReconnectEmptiesTheCache(t *testing.T) {
 	}
 }
 
+// A database that took another's place may have other streams: what this node knew of versions refuses nothing there.
+func TestReconnectForgetsVersions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := openSequencer(t, db.DSN)
+	stream := freshID()
+	mustAppend(t, s, onStream(stream, 0, 3))
+	tx := db.MustBegin()
+	tx.MustExec(`SET LOCAL session_replication_role = replica`)
+	tx.MustExec(`UPDATE annals.events SET aggregate_id = gen_random_uuid(), aggregate_version = 1`)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name LIKE '%append'`)
+	mustAppend(t, s, onStream(freshID(), 0, 1)) // finds the connection lost
+	mustAppend(t, s, onStream(stream, 0, 1))
+}
+
+// What a reader was shown must not be written anew: the node that showed it remembers how far the log reached.
+func TestReadersRaiseTheKnownHead(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	store := openStore(t, db)
+	mustAppend(t, openSequencer(t, db.DSN), onStream(freshID(), 0, 3)) // another node
+	for name, read := range map[string]func() error{
+		"head":        func() error { _, err := store.Reader.Head(t.Context()); return err },
+		"as recorded": func() error { _, err := store.Reader.AsRecorded().Head(t.Context()); return err },
+	} {
+		store.Sequencer.knownHead.Store(0)
+		if err := read(); err != nil || store.Sequencer.KnownHead() != 3 {
+			t.Errorf("%s: the known head is %d, %v", name, store.Sequencer.KnownHead(), err)
+		}
+	}
+}
+
 func TestOpenAndClose(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
