@@ -139,9 +139,9 @@ func TestTheLostBackendIsEnded(t *testing.T) {
 		_, err := s.Append(t.Context(), onStream(freshID(), 0, 1))
 		result <- err
 	}()
-	waitFor(t, func() bool { return waitingForLock(t, db, before.pid) })
+	awaitBlocked(t, db, before.pid)
 	s.link.socket.Close()
-	waitFor(t, func() bool {
+	pgtest.Eventually(t, "the lost backend is gone", func() bool {
 		var n int
 		if err := db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, before.pid); err != nil {
 			t.Fatal(err)
@@ -157,24 +157,26 @@ func TestTheLostBackendIsEnded(t *testing.T) {
 	checkDense(t, db, 1)
 }
 
-func waitingForLock(t *testing.T, db *pgtest.DB, pid int64) bool {
-	var waiting bool
-	if err := db.Get(&waiting, `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'advisory' AND NOT granted)`,
-		pid); err != nil {
-		t.Fatal(err)
-	}
-	return waiting
+// awaitBlocked waits until a backend waits for the append lock.
+func awaitBlocked(t testing.TB, db *pgtest.DB, pid int64) {
+	t.Helper()
+	pgtest.Eventually(t, "the backend waits for the lock", func() (waiting bool) {
+		err := db.Get(&waiting, `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'advisory' AND NOT granted)`, pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waiting
+	})
 }
 
-// waitFor polls a condition that must come true; it has a minute for it.
-func waitFor(t testing.TB, condition func() bool) {
+// awaitQueued waits until so many appends stand in a sequencer's queue.
+func awaitQueued(t testing.TB, s *Sequencer, count int) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatal("what the test waits for didn't come")
+	pgtest.Eventually(t, "the appends are queued", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.queue.count == count
+	})
 }
 
 // TestTerminatedBackends ends the sequencer's backend again and again while callers write.
@@ -277,7 +279,7 @@ func TestUnfinishedCommitIsNotSuccess(t *testing.T) {
 
 // awaitStuckCommits makes commits until one waits for a standby: the server takes a new configuration in its own time.
 func awaitStuckCommits(t *testing.T, admin *sqlx.DB) {
-	waitFor(t, func() bool {
+	pgtest.Eventually(t, "a commit waits for the standby", func() bool {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -94,7 +94,7 @@ func TestSignalWakesWhomItConcerns(t *testing.T) {
 			ended[name] <- err
 		}()
 	}
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.waiters) == 4 })
+	pgtest.Eventually(t, "four wait", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.waiters) == 4 })
 	s.announceTypes(1, []string{"a"})
 	for _, name := range []string{"any", "a"} {
 		if err := <-ended[name]; err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"annals/domain"
+	"annals/eventstore/pgtest"
 	"annals/projections"
 )
 
@@ -159,7 +160,7 @@ func TestCloseInTheMiddleOfAPage(t *testing.T) {
 	closed := make(chan struct{})
 	go func() { defer close(closed); stop() }()
 	// The transaction ends although the handler is still at work.
-	b.eventually("the transaction is rolled back", func() bool {
+	pgtest.Eventually(b.t, "the transaction is rolled back", func() bool {
 		var n int
 		err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 			AND application_name = 'projections' AND xact_start IS NOT NULL`)
@@ -211,7 +212,7 @@ func TestCloseWhileAMiddlewareSleeps(t *testing.T) {
 			<-reached
 			closed := make(chan struct{})
 			go func() { defer close(closed); stop() }()
-			b.eventually("the transaction ended", func() bool {
+			pgtest.Eventually(b.t, "the transaction ended", func() bool {
 				var n int
 				err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 					AND application_name = 'projections' AND xact_start IS NOT NULL`)

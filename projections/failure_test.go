@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"annals/domain"
+	"annals/eventstore/pgtest"
 	"annals/projections"
 )
 
@@ -50,7 +51,7 @@ func TestPoisonEventStopsItsSubscriberAlone(t *testing.T) {
 			head := b.append(withPoison(100, 37, c.poison)...)
 			b.run(g)
 			b.waitFor(g, "goes_on", head)
-			b.eventually("the subscriber tried again", func() bool {
+			pgtest.Eventually(b.t, "the subscriber tried again", func() bool {
 				f := b.state(g, "stops").Failure
 				return f != nil && f.Attempts >= 3
 			})
@@ -99,7 +100,7 @@ func TestRetryAndSkip(t *testing.T) {
 	b.run(g)
 	failedAt := func(position int64, attempts int) {
 		t.Helper()
-		b.eventually(fmt.Sprintf("failed at %d, attempt %d", position, attempts), func() bool {
+		pgtest.Eventually(b.t, fmt.Sprintf("failed at %d, attempt %d", position, attempts), func() bool {
 			f := b.state(g, "totals").Failure
 			return f != nil && f.Position == position && f.Attempts == attempts
 		})
@@ -187,7 +188,7 @@ func TestEventThatCanNotBeDecoded(t *testing.T) {
 	g := b.group(b.config(), totals("totals", nil), raw)
 	b.run(g)
 	b.waitFor(g, "raw", head+1)
-	b.eventually("the subscriber failed", func() bool { return b.state(g, "totals").Failure != nil })
+	pgtest.Eventually(b.t, "the subscriber failed", func() bool { return b.state(g, "totals").Failure != nil })
 	s := b.state(g, "totals")
 	if s.Position != head || s.Failure.Position != head+1 || !strings.Contains(s.Failure.Error, "schema version 9") {
 		t.Errorf("state %+v, failure %+v", s, s.Failure)
@@ -210,7 +211,7 @@ func TestFailingStatement(t *testing.T) {
 	}
 	b.append(events...)
 	b.run(g)
-	b.eventually("the subscriber failed", func() bool { return b.state(g, "totals").Failure != nil })
+	pgtest.Eventually(b.t, "the subscriber failed", func() bool { return b.state(g, "totals").Failure != nil })
 	s := b.state(g, "totals")
 	if s.Position != 14 || s.Failure.Position != 15 || !strings.Contains(s.Failure.Error, "no_more") {
 		t.Errorf("state %+v, failure %+v", s, s.Failure)

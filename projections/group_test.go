@@ -235,18 +235,6 @@ func (b *bundle) state(g *projections.Group, name string) projections.State {
 	return projections.State{}
 }
 
-// eventually polls the database for a condition, up to a bound.
-func (b *bundle) eventually(what string, condition func() bool) {
-	b.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("not within 30 s: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // countLooks gives a function that waits until a node has looked at the log so many times.
 func (b *bundle) countLooks(cfg *projections.Config) func(times int) {
 	looks := make(chan struct{}, 1000)

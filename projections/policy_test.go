@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"annals/eventstore"
+	"annals/eventstore/pgtest"
 	"annals/projections"
 )
 
@@ -96,7 +97,7 @@ func TestPolicyStopsAtAFailureAndSkips(t *testing.T) {
 	g := b.policies(b.config(), r)
 	b.append(withPoison(20, 9, "error")...)
 	b.run(g)
-	b.eventually("failed", func() bool { f := b.state(g, "reacts").Failure; return f != nil && f.Position == 9 && f.Attempts > 1 })
+	pgtest.Eventually(b.t, "failed", func() bool { f := b.state(g, "reacts").Failure; return f != nil && f.Position == 9 && f.Attempts > 1 })
 	if s := b.state(g, "reacts"); s.Status != projections.StatusFailed || s.Position != 8 {
 		t.Errorf("state %+v", s)
 	}
@@ -268,20 +269,20 @@ func TestTimerFailsVisiblyAndGoesOn(t *testing.T) {
 	b.ensure(g.Specs()...)
 	head := b.append(counts(4)...)
 	b.run(g)
-	b.eventually("failed", func() bool { f := b.state(g, "ticks").Failure; return f != nil && f.Attempts > 1 })
+	pgtest.Eventually(b.t, "failed", func() bool { f := b.state(g, "ticks").Failure; return f != nil && f.Attempts > 1 })
 	s := b.state(g, "ticks")
 	if s.Status != projections.StatusFailed || s.Failure.Error != "panic: a broken timer" {
 		t.Errorf("state %+v, failure %+v", s, s.Failure)
 	}
 	broken.Store(false)
-	b.eventually("ticks again", func() bool { return ticks.Load() > 2 && b.state(g, "ticks").Failure == nil })
+	pgtest.Eventually(b.t, "ticks again", func() bool { return ticks.Load() > 2 && b.state(g, "ticks").Failure == nil })
 	if s := b.state(g, "ticks"); s.Status != projections.StatusRunning || s.Position != head || s.Lag != 0 {
 		t.Errorf("state %+v", s)
 	}
 	if err := g.Pause(context.Background(), "ticks", "op"); err != nil {
 		t.Fatal(err)
 	}
-	b.eventually("paused", func() bool { return b.state(g, "ticks").Status == projections.StatusPaused })
+	pgtest.Eventually(b.t, "paused", func() bool { return b.state(g, "ticks").Status == projections.StatusPaused })
 	if err := g.Skip(context.Background(), "ticks", 0, "because", "op"); !errors.Is(err, projections.ErrNoEvents) {
 		t.Errorf("skip: %v", err)
 	}

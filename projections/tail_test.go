@@ -80,21 +80,20 @@ func (w *writer) write(eventType string, data ...string) int64 {
 	return out.Head
 }
 
-// countTailed counts a configuration's pages from the tail.
-func countTailed(cfg *projections.Config) *atomic.Int64 {
-	var n atomic.Int64
-	projections.SetTailed(cfg, func(string) { n.Add(1) })
-	return &n
+// withTail gives a writer, the configuration of a group that reads its tail, and the number of pages that came from there.
+func (b *bundle) withTail() (w *writer, cfg projections.Config, tailed *atomic.Int64) {
+	b.t.Helper()
+	w, cfg, tailed = b.writer(), b.config(), new(atomic.Int64)
+	cfg.Waker, cfg.Tail = w.Signal(), w.Tail()
+	projections.SetTailed(&cfg, func(string) { tailed.Add(1) })
+	return w, cfg, tailed
 }
 
 // A subscriber is given the same by the tail as by the log, to the microsecond.
 func TestTheTailGivesWhatTheLogGives(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := b.writer()
-	cfg := b.config()
-	cfg.Waker, cfg.Tail = w.Signal(), w.Tail()
-	tailed := countTailed(&cfg)
+	w, cfg, tailed := b.withTail()
 	full, lean := &witness{name: "full"}, &witness{name: "lean", lean: true}
 	g := b.group(cfg, full, lean, totals("totals", nil))
 	stop := b.run(g)
@@ -137,10 +136,8 @@ func TestAWrongTailIsFoundOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			w := b.writer()
-			cfg := b.config()
-			cfg.Waker, cfg.Tail = w.Signal(), forgedTail{w.Tail(), forge}
-			tailed := countTailed(&cfg)
+			w, cfg, tailed := b.withTail()
+			cfg.Tail = forgedTail{w.Tail(), forge}
 			g := b.group(cfg, totals("totals", nil))
 			b.run(g)
 			var head int64
@@ -185,10 +182,7 @@ func (f forgedTail) After(position int64, limit int) []*eventstore.TailEvent {
 func TestTheTailWhereAnotherNodeHasBeen(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := b.writer()
-	cfg := b.config()
-	cfg.Waker, cfg.Tail = w.Signal(), w.Tail()
-	tailed := countTailed(&cfg)
+	w, cfg, tailed := b.withTail()
 	looks := b.countLooks(&cfg)
 	cfg.Poll = time.Hour
 	g := b.group(cfg, totals("totals", nil))
@@ -221,10 +215,7 @@ func TestTheTailWhereAnotherNodeHasBeen(t *testing.T) {
 func TestTheTailHonoursSkips(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := b.writer()
-	cfg := b.config()
-	cfg.Waker, cfg.Tail = w.Signal(), w.Tail()
-	tailed := countTailed(&cfg)
+	w, cfg, tailed := b.withTail()
 	g := b.group(cfg, totals("totals", nil))
 	b.db.MustExec(`INSERT INTO annals.skipped_events (projection, version, position, reason, actor)
 		VALUES ('totals', 1, 3, 'spoilt', 'op'), ('totals', 2, 4, 'of another version', 'op')`)

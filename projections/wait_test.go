@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"annals/eventstore"
+	"annals/eventstore/pgtest"
 	"annals/projections"
 )
 
@@ -84,7 +85,7 @@ func TestWaitSynchronous(t *testing.T) {
 	}
 	at("too far behind", false, head+101)
 	head = b.append(withPoison(10, 4, "error")...)
-	b.eventually("failed", func() bool { return b.state(g, "audit").Failure != nil })
+	pgtest.Eventually(b.t, "failed", func() bool { return b.state(g, "audit").Failure != nil })
 	at("failed, before the failure", true, head-7)
 	at("failed", false, head)
 	cured.Store(true)

@@ -7,6 +7,7 @@ import (
 
 	"annals/domain"
 	"annals/eventstore"
+	"annals/eventstore/pgtest"
 	"annals/projections"
 )
 
@@ -32,7 +33,7 @@ func TestAnEventNobodyToldOf(t *testing.T) {
 	b.run(g)
 	looks(2)
 	head := b.append(counts(3)...)
-	b.eventually("applied", func() bool { return b.state(g, "totals").Position == head })
+	pgtest.Eventually(b.t, "applied", func() bool { return b.state(g, "totals").Position == head })
 	b.checkTotals("totals", head)
 }
 
@@ -75,6 +76,6 @@ func TestOnlyThoseConcernedWake(t *testing.T) {
 		t.Errorf("at position %d: it was woken by events it doesn't want", s.Position)
 	}
 	head := w.write("tally.counted", `{"n":2}`)
-	b.eventually("applied", func() bool { return b.state(g, "totals").Position == head })
+	pgtest.Eventually(b.t, "applied", func() bool { return b.state(g, "totals").Position == head })
 	b.checkTotals("totals", head)
 }

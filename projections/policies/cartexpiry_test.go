@@ -124,15 +124,6 @@ func count(t testing.TB, db *sqlx.DB, query string, args ...any) (n int) {
 	return n
 }
 
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
-}
-
 const expired = `SELECT count(*) FROM annals.events WHERE event_type = 'cart.expired'`
 
 func TestIdleCartsExpireOnceOnTwoNodes(t *testing.T) {
@@ -148,13 +139,13 @@ func TestIdleCartsExpireOnceOnTwoNodes(t *testing.T) {
 	first, second := one.group(t, db, registry), two.group(t, db, registry)
 	start(t, first)
 	start(t, second)
-	eventually(t, "three carts expired", func() bool { return count(t, db.DB, expired) == 3 })
+	pgtest.Eventually(t, "three carts expired", func() bool { return count(t, db.DB, expired) == 3 })
 	// One more due cart: whoever ticks has looked again since.
 	late := one.run(t, 2*day, func(ctx context.Context, u *domain.UnitOfWork) error {
 		return commerce.CreateCart(ctx, u, commerce.CreateCartCommand{})
 	})
 	ids = append(ids, late)
-	eventually(t, "four carts expired", func() bool { return count(t, db.DB, expired) == 4 })
+	pgtest.Eventually(t, "four carts expired", func() bool { return count(t, db.DB, expired) == 4 })
 	for i, want := range []int{1, 1, 0, 0, 1, 1} {
 		if n := count(t, db.DB, expired+` AND aggregate_id = $1`, ids[i].String()); n != want {
 			t.Errorf("cart %d expired %d times, want %d", i, n, want)
@@ -195,7 +186,7 @@ func TestCartThatIsNotDueByItsNodesClockExpiresLater(t *testing.T) {
 	}
 	n.offset.Store(0)
 	start(t, g)
-	eventually(t, "the cart expired", func() bool {
+	pgtest.Eventually(t, "the cart expired", func() bool {
 		return count(t, db.DB, expired+` AND aggregate_id = $1`, ids[0].String()) == 1
 	})
 }
