@@ -11,12 +11,12 @@ import (
 // AppendRequest is everything one command writes, at once or not at all: events over one or more streams, each at the
 // version the decision was made on; claims; and the idempotency key with the answer to keep.
 type AppendRequest struct {
-	Client      string
+	Client      string              // the tenant; never AllClients
 	Streams     []StreamExpectation // each stream once; with events for it, or only read
 	Events      []NewEvent          // of one stream in the order of their versions
-	Releases    []ClaimChange       // before Claims
-	Claims      []ClaimChange
-	Idempotency *Idempotency // nil: none
+	Releases    []ClaimChange       // before Claims; a claim that its owner doesn't hold is left alone
+	Claims      []ClaimChange       // one that its owner holds already is no conflict
+	Idempotency *Idempotency        // nil: none
 	// Timing, unless nil, is written before Append returns, except when it returns ctx's error.
 	Timing *AppendTiming
 }
@@ -32,29 +32,29 @@ type StreamExpectation struct {
 type NewEvent struct {
 	EventID          domain.ID // UUID version 7
 	EventType        string
-	SchemaVersion    int
+	SchemaVersion    int // 1 or more
 	AggregateType    string
 	AggregateID      domain.ID
 	AggregateVersion int64 // expected + 1, + 2, …
 	ActorID          string
-	OccurredAt       time.Time
+	OccurredAt       time.Time // kept to the microsecond
 	CorrelationID    string
 	CausationID      string
 	RequestID        string
-	Data             []byte // JSON
+	Data             []byte // JSON; together with Metadata at most MaxEventBytes
 	Metadata         []byte // JSON object
 }
 
 // ClaimChange takes or releases a unique value of the request's client.
 type ClaimChange struct {
-	Kind, Value string
-	Owner       domain.ID
+	Kind, Value string    // such as "product.sku" and the sku
+	Owner       domain.ID // the stream that holds it, or lets it go
 }
 
 // Idempotency keeps the answer of a command under the caller's key.
 type Idempotency struct {
-	Scope       string // "http" or "policy:<name>"
-	Key         string
+	Scope       string // "http" or "policy:<name>": keys of different scopes never meet
+	Key         string // unique within client and scope
 	Fingerprint []byte // of method, path and body: the same key with another one is refused
 	Result      []byte // JSON object that the answer is rendered from
 }
@@ -66,7 +66,7 @@ type AppendOutcome struct {
 	// Replayed: the key was known with the same fingerprint. Nothing was appended; Result and FirstPosition are the
 	// first command's.
 	Replayed bool
-	Result   []byte
+	Result   []byte // nil unless Replayed
 }
 
 // ConflictError says that streams are not at the expected versions. Only this error permits a new decision.
@@ -91,7 +91,7 @@ func (e *ClaimTakenError) Error() string { return fmt.Sprintf("claim %d is taken
 
 // TooLargeError says that an event or a request is larger than the log takes. Sizes are in bytes.
 type TooLargeError struct {
-	What        string
+	What        string // what is too large, for people
 	Size, Limit int
 }
 

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -81,10 +82,8 @@ func socketHost(rest string) (string, error) {
 
 // redact drops what net/url quotes: the whole URL with its password.
 func redact(err error) error {
-	var e *url.Error
-	if u, ok := err.(*url.Error); ok {
-		e = u
-		return e.Err
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
 	}
 	return err
 }

@@ -20,13 +20,13 @@ type Incarnation struct {
 // IncarnationChange is what a start found out.
 type IncarnationChange struct {
 	Before, Now Incarnation
-	Head        int64 // of the log
+	Head        int64 // of the log at the start
 }
 
 // Progress is how far something that follows the log has come, such as a subscriber's checkpoint or the sealed size.
 type Progress struct {
-	Name     string
-	Position int64
+	Name     string // for people
+	Position int64  // the last one it has taken in
 }
 
 // CheckIncarnation makes certain at start that the log is the one this database's readers have followed. A log that ends

@@ -13,7 +13,8 @@ import (
 	"annals/domain"
 )
 
-// Reader reads the log for clients and auditors. What was acknowledged is there.
+// Reader reads the log for clients and auditors. What was acknowledged is there. Its methods fail with ErrUnavailable when
+// the database can't be reached.
 type Reader struct {
 	tenants *Tenants
 	log     *sqlx.DB // for what belongs to no client: the head, and the time at a position

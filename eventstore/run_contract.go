@@ -9,22 +9,22 @@ import (
 
 // Command says who asks for what, for the events' envelopes and for idempotency.
 type Command struct {
-	Name          string // what kind of command it is, for metrics and traces: a few fixed names, never a caller's text
-	Client        string
-	Actor         string
-	RequestID     string
-	CorrelationID string            // the root request's id; empty: RequestID
-	CausationID   string            // the event that caused a policy's command; empty: the command's own id
-	Metadata      map[string]string // further members of the events' metadata, such as trace_id
-	Match         *domain.Precondition
-	Key           *CommandKey // nil: not idempotent
+	Name          string               // what kind of command it is, for metrics and traces: a few fixed names, never a caller's text
+	Client        string               // whose data it is about; never AllClients
+	Actor         string               // who asks
+	RequestID     string               // the command's own id; empty: one is made
+	CorrelationID string               // the root request's id; empty: RequestID
+	CausationID   string               // the event that caused a policy's command; empty: the command's own id
+	Metadata      map[string]string    // further members of the events' metadata, such as trace_id
+	Match         *domain.Precondition // the version that the target must have; nil: any
+	Key           *CommandKey          // nil: not idempotent
 }
 
-// CommandKey makes a command take effect once.
+// CommandKey makes a command take effect once. Its members are those of Idempotency.
 type CommandKey struct {
-	Scope       string // "http" or "policy:<name>"
+	Scope       string
 	Key         string
-	Fingerprint []byte
+	Fingerprint []byte // another one under the same key is refused with idempotency-key-reused
 }
 
 // RecordedEvent is an event a command led to.
@@ -46,7 +46,7 @@ type CommandResult struct {
 	Created       bool              // the target is new
 	Events        []RecordedEvent   // empty: nothing changed
 	Extras        map[string]string // further members of the answer
-	Replayed      bool
+	Replayed      bool              // an earlier command with the key did it; nothing was appended
 	// Target is the target after the command, for a representation without another read: StateReader.Open shows its
 	// personal text. Nil when Replayed.
 	Target *domain.Loaded
@@ -68,7 +68,8 @@ type StateAt struct {
 }
 
 // StateReader gives states of streams, today's or earlier ones, with personal text as it may be shown. Client may be
-// AllClients.
+// AllClients. What the client doesn't have is a not-found refusal; while the database can't be reached, they fail with
+// ErrUnavailable.
 type StateReader interface {
 	// Current gives the latest state, confirmed by the log.
 	Current(ctx context.Context, client, aggregateType string, id domain.ID) (StateAt, error)
@@ -82,10 +83,10 @@ type StateReader interface {
 
 // EventFilter selects events. Zero members select everything.
 type EventFilter struct {
-	Client        string // AllClients: every client
-	EventTypes    []string
+	Client        string   // AllClients: every client
+	EventTypes    []string // any of them
 	AggregateType string
-	AggregateID   *domain.ID
+	AggregateID   *domain.ID // one stream, which is found by its index
 	ActorID       string
 	From, To      time.Time // occurred_at, From inclusive, To exclusive
 }

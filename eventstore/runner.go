@@ -75,7 +75,7 @@ type RunnerStats struct {
 	Commands  int64 // calls of Run
 	Appended  int64 // that wrote
 	Unchanged int64 // that changed nothing
-	Refused   int64
+	Refused   int64 // by the domain, with a code; failures aren't counted
 	Replayed  int64 // that were answered from an idempotency key
 	Conflicts int64 // appends that found streams moved, each followed by another decision
 	Outdated  int64 // refusals and no-ops judged on outdated states, each followed by another decision

@@ -12,9 +12,9 @@ import (
 
 // SubjectKey is the key that seals what events say of one subject.
 type SubjectKey struct {
-	ID     domain.ID
-	Client string
-	Secret []byte // 32 bytes; nil: it was destroyed
+	ID     domain.ID // part of what it seals, so that the key is found again
+	Client string    // it opens nothing of another client
+	Secret []byte    // 32 bytes; nil: it was destroyed
 }
 
 // SubjectKeys keeps the keys, outside the log. Implementations are safe for concurrent use and never cache a key: what
@@ -64,7 +64,7 @@ func (v *Vault) OpenEvents(ctx context.Context, events []Envelope) error {
 type Recorded struct {
 	Client    string
 	EventType string
-	EventID   domain.ID
+	EventID   domain.ID // a text that was sealed for another event is shown as domain.Unreadable
 	Data      *json.RawMessage
 }
 

@@ -9,12 +9,12 @@ import (
 
 // Operation is what an operator did with a subscriber.
 type Operation struct {
-	Name     string
-	Version  int
+	Name     string // the subscriber's
+	Version  int    // of it that this program runs
 	Action   Action
 	Position int64  // of the event; 0 unless Retry or Skip
 	Reason   string // of a Skip
-	Actor    string
+	Actor    string // who asked for it
 }
 
 // Action names an operation.
@@ -40,7 +40,8 @@ var (
 	ErrNotSkipped = errors.New("the sealer leaves out no event")
 )
 
-// Pause stops a subscriber, on every node, until Resume. When it returns, no page of a read model is being applied.
+// Pause stops a subscriber, on every node, until Resume. When it returns, no page of a read model is being applied. As all
+// operations, it fails with ErrUnknownSubscriber, and changes nothing when Config.Audit fails.
 func (g *Group) Pause(ctx context.Context, name, actor string) error {
 	return g.operate(ctx, Operation{Name: name, Action: ActionPause, Actor: actor}, `status = 'paused', retry_at = NULL`)
 }
@@ -66,14 +67,16 @@ func (g *Group) Failures(ctx context.Context, name string) ([]Failure, error) {
 	return []Failure{}, nil
 }
 
-// Retry lets a subscriber that stopped at an event try it again at once.
+// Retry lets a subscriber that stopped at an event try it again at once. It fails with ErrNoFailure when that isn't the
+// event.
 func (g *Group) Retry(ctx context.Context, name string, position int64, actor string) error {
 	return g.operate(ctx, Operation{Name: name, Action: ActionRetry, Position: position, Actor: actor},
 		`status = 'running', retry_at = NULL`)
 }
 
 // Skip makes a subscriber leave out the event that it stopped at, now and in every rebuild of this version. The reason is
-// kept with the event's position and the actor.
+// kept with the event's position and the actor. It fails with ErrReasonNeeded without one, with ErrNoFailure when the
+// subscriber didn't stop there, with ErrNoEvents for a timer, and with ErrNotSkipped for the sealer.
 func (g *Group) Skip(ctx context.Context, name string, position int64, reason, actor string) error {
 	if reason == "" {
 		return ErrReasonNeeded

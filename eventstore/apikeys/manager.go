@@ -18,8 +18,11 @@ const MaxKeys = 10_000
 
 // What a manager refuses.
 var (
-	ErrUnknownKey  = errors.New("there is no API key with this id")
-	ErrKeyEnded    = errors.New("the API key has expired or was revoked")
+	// ErrUnknownKey: no key ever had the id.
+	ErrUnknownKey = errors.New("there is no API key with this id")
+	// ErrKeyEnded: the key can't be rotated any more.
+	ErrKeyEnded = errors.New("the API key has expired or was revoked")
+	// ErrTooManyKeys: MaxKeys are in use. None was made.
 	ErrTooManyKeys = fmt.Errorf("there are %d API keys in use: revoke some first", MaxKeys)
 )
 
@@ -27,9 +30,9 @@ var (
 type Key struct {
 	ID         string     `json:"id" db:"key_id"`
 	Client     string     `json:"client" db:"client_id"` // "*": every client
-	Role       string     `json:"role" db:"role"`
-	Actor      string     `json:"actor" db:"actor_id"`
-	Label      *string    `json:"label" db:"label"`
+	Role       string     `json:"role" db:"role"`        // viewer, operator, auditor or admin
+	Actor      string     `json:"actor" db:"actor_id"`   // whom its commands' events name
+	Label      *string    `json:"label" db:"label"`      // for people
 	CreatedAt  time.Time  `json:"created_at" db:"created_at"`
 	CreatedBy  string     `json:"created_by" db:"created_by"`
 	ExpiresAt  *time.Time `json:"expires_at" db:"expires_at"`
@@ -66,16 +69,17 @@ func NewManager(owner *sqlx.DB, record func(context.Context, operations.APIKeyCo
 	return &Manager{db: owner, record: record, now: time.Now}
 }
 
-// NewKey says what a key is to be.
+// NewKey says what a key is to be. Its members are those of Key.
 type NewKey struct {
 	Client, Role, Actor string
 	Label               *string
-	ExpiresAt           *time.Time
+	ExpiresAt           *time.Time // nil: never
 	CreatedBy           string
 }
 
-// Create makes a key and gives it with its secret, which can't be had again. The event comes before the row: a failure in
-// between leaves a key on record that was never shown and is never taken.
+// Create makes a key and gives it with its secret, which can't be had again. It fails with ErrTooManyKeys, and refuses
+// values that operations.CreateAPIKey does. The event comes before the row: a failure in between leaves a key on record
+// that was never shown and is never taken.
 func (m *Manager) Create(ctx context.Context, n NewKey) (k Key, secret string, err error) {
 	cmd := operations.CreateAPIKey{
 		KeyID: newID(), Client: n.Client, Role: n.Role, Actor: n.Actor, Label: n.Label, ExpiresAt: n.ExpiresAt,
@@ -119,7 +123,7 @@ func (m *Manager) List(ctx context.Context) ([]Key, error) {
 }
 
 // Rotate gives a key another secret, which it returns. The one before is taken for as long as grace says; one before that
-// isn't taken any more.
+// isn't taken any more. It fails with ErrUnknownKey, and with ErrKeyEnded for a key that isn't in use.
 func (m *Manager) Rotate(ctx context.Context, id string, grace time.Duration) (k Key, secret string, err error) {
 	if k, err = m.find(ctx, id); err != nil {
 		return Key{}, "", err
@@ -148,7 +152,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, grace time.Duration) (k
 	return k, token(id, secret), nil
 }
 
-// Revoke ends a key for good. The row comes before the event, so that a failure in between leaves no key in use; done
+// Revoke ends a key for good, within moments on every node (see Directory). It fails with ErrUnknownKey. The row comes before the event, so that a failure in between leaves no key in use; done
 // again, the revocation is recorded after all.
 func (m *Manager) Revoke(ctx context.Context, id, reason string) (k Key, err error) {
 	cmd := operations.RevokeAPIKey{KeyID: id, Reason: reason}

@@ -33,6 +33,7 @@ type MajorVersionError struct {
 	Installed []int  // major versions found on this machine, newest first
 }
 
+// Error says which version to install.
 func (e *MajorVersionError) Error() string {
 	have := make([]string, len(e.Installed))
 	for i, v := range e.Installed {
@@ -51,6 +52,7 @@ type UnreachableDirError struct {
 	User string // the user who can't enter
 }
 
+// Error says which permission is missing where.
 func (e *UnreachableDirError) Error() string {
 	return fmt.Sprintf("user %q, whom PostgreSQL runs as, can't enter %s on the way to %s: "+
 		"give it the execute permission (chmod o+x) or choose another place", e.User, e.Dir, e.Path)

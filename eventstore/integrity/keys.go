@@ -62,8 +62,8 @@ type Keys struct {
 
 	mu      sync.Mutex
 	opened  signerKey // the active key, as last opened
-	refused error     // why refusedKey couldn't be opened, until retry
-	closed  string    // the verifier key that couldn't
+	refused error     // why closed couldn't be opened, until retry
+	closed  string    // the verifier key that couldn't be opened last
 	retry   time.Time
 }
 

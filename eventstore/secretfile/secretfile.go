@@ -39,7 +39,8 @@ type Secret struct {
 	Random bool // the text is random, not somebody's words
 }
 
-// Read gives the secret. With create, a missing File is made: of several processes that do so at once, all get the same.
+// Read gives the secret. It fails with ErrMissing, ErrExposed and ErrEmpty. With create, a missing File is made: of several
+// processes that do so at once, all get the same.
 func (s Source) Read(create bool) (Secret, error) {
 	switch {
 	case s.Passphrase != "":

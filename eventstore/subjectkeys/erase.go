@@ -63,7 +63,8 @@ func (k *Keys) Erase(ctx context.Context, client string, subject domain.Subject)
 	return e, nil
 }
 
-// Receipted notes where the receipt of destroyed keys is recorded.
+// Receipted notes where the receipt of destroyed keys is recorded. A key that isn't destroyed, or has a receipt already, is
+// left alone.
 func (k *Keys) Receipted(ctx context.Context, keys []domain.ID, position int64) error {
 	texts := make([]string, len(keys))
 	for i, id := range keys {
@@ -77,7 +78,8 @@ func (k *Keys) Receipted(ctx context.Context, keys []domain.ID, position int64) 
 	return nil
 }
 
-// SetHold puts a legal hold in force, or ends it. It fails with ErrUnknownSubject.
+// SetHold puts a legal hold in force, or ends it. One that is in force keeps the time since when it is. It fails with
+// ErrUnknownSubject.
 func (k *Keys) SetHold(ctx context.Context, client string, subject domain.Subject, held bool) error {
 	result, err := k.db.ExecContext(ctx, `UPDATE annals_keys.subjects
 		SET held_since = CASE WHEN $4 THEN coalesce(held_since, now()) END
@@ -85,8 +87,12 @@ func (k *Keys) SetHold(ctx context.Context, client string, subject domain.Subjec
 	if err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, ErrUnknownSubject)
+	n, err := result.RowsAffected()
+	switch {
+	case err != nil:
+		return fmt.Errorf("hold: %w", err)
+	case n == 0:
+		return ErrUnknownSubject
 	}
 	return nil
 }
@@ -104,7 +110,7 @@ type Entry struct {
 	ReceiptPosition *int64     `json:"receipt_position"`
 }
 
-// Status says in a word how a key stands.
+// Status says in a word how a key stands: readable, held, erased, or erased with its receipt missing.
 func (e Entry) Status() string {
 	switch {
 	case e.ErasedAt != nil && e.ReceiptPosition == nil:
@@ -154,7 +160,10 @@ func (k *Keys) List(ctx context.Context, f Filter) ([]Entry, error) {
 		}
 		list = append(list, e)
 	}
-	return list, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list subjects: %w", err)
+	}
+	return list, nil
 }
 
 func (k *Keys) reference(e Entry, wrapped, sealed []byte) (*string, error) {

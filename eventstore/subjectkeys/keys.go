@@ -42,8 +42,8 @@ var _ eventstore.SubjectKeys = (*Keys)(nil)
 // keyConns is the size of the pool: a command holds a connection for one short statement.
 const keyConns = 8
 
-// Open reaches the keys in a migrated database and checks that the secret is theirs. The first to open them decides it.
-// Close ends its connections.
+// Open reaches the keys in a migrated database and checks that the secret is theirs. The first to open them decides it. It
+// fails with ErrWrongSecret, and with eventstore.ErrUnavailable. Close ends its connections.
 func Open(ctx context.Context, dsn string, secret Secret) (*Keys, error) {
 	db, err := eventstore.OpenPreparedDB(dsn, eventstore.RoleApp, keyConns, "annals subject keys")
 	if err != nil {
@@ -67,8 +67,10 @@ func Exist(ctx context.Context, dsn string) (exist bool, err error) {
 		return false, err
 	}
 	defer db.Close()
-	err = db.GetContext(ctx, &exist, `SELECT EXISTS (SELECT FROM annals_keys.master)`)
-	return exist, err
+	if err = db.GetContext(ctx, &exist, `SELECT EXISTS (SELECT FROM annals_keys.master)`); err != nil {
+		return false, fmt.Errorf("look for subject keys: %w", err)
+	}
+	return exist, nil
 }
 
 // unlock derives the master key, and makes what it unlocks when nobody has yet.

@@ -30,7 +30,7 @@ var epoch = time.Date(2026, 1, 5, 8, 0, 0, 123456000, time.UTC)
 // StreamID gives a stream's identifier by its number.
 func StreamID(n int) domain.ID { return domain.NameID(domain.ID{}, fmt.Sprintf("stream %d", n)) }
 
-// Record makes recorded events of facts, in order from position after+1 on. Versions count from what versions holds.
+// Record makes recorded events of facts, in order from position after+1 on. Each stream begins with version 1.
 func Record(t testing.TB, registry *domain.Registry, after int64, facts ...Fact) []projections.Event {
 	t.Helper()
 	versions := make(map[domain.ID]int64)

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,7 +38,7 @@ func (b *builder) resume(ctx context.Context) error {
 				return b.save(ctx, tx, b.state) // for its purpose and target
 			})
 		}
-		if err != errSkipsChanged {
+		if !errors.Is(err, errSkipsChanged) {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/lib/pq"
@@ -55,7 +56,7 @@ func checkTables(ctx context.Context, tx *sql.Tx, schema string) error {
 		WHERE relnamespace = $1::text::regnamespace AND relkind NOT IN ('r', 'i', 't')
 		UNION ALL SELECT conname, 'f' FROM pg_constraint WHERE connamespace = $1::text::regnamespace AND contype = 'f'
 		LIMIT 1`, schema).Scan(&name, &kind)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {

@@ -51,9 +51,9 @@ func NewManager(ctx context.Context, deps Deps, projectors []projections.Project
 	return m
 }
 
-// Start begins a rebuild and returns once the projection's status tells of it, or ctx ends. It fails with ErrUnknownProjection, with ErrNotReadModel,
-// with ErrAlreadyBuilding while this or another process rebuilds the projection, and with ErrManagerClosed. ctx is the
-// caller's, for the start alone; actor is who asked for it.
+// Start begins a rebuild and returns once the projection's status tells of it, or ctx ends. It fails with
+// ErrUnknownProjection, with ErrNotReadModel, with ErrAlreadyBuilding while this or another process rebuilds the
+// projection, and with ErrManagerClosed. ctx is the caller's, for the start alone; actor is who asked for it.
 func (m *Manager) Start(ctx context.Context, name, actor string) error {
 	projector, ok := m.projectors[name]
 	if !ok {
