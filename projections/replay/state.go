@@ -62,7 +62,7 @@ func hashProgram(h hash.Hash) error {
 	return nil
 }
 
-// load reads the builds row of an earlier run; ok is false when there is none.
+// loadState reads the builds row of an earlier run; ok is false when there is none.
 func loadState(ctx context.Context, q *sql.Conn, spec projections.Spec) (st state, ok bool, err error) {
 	err = q.QueryRowContext(ctx, `SELECT fingerprint, position, indexed, deferred, skipped FROM annals.builds
 		WHERE name = $1 AND version = $2`, spec.Name, spec.Version).

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -40,7 +41,7 @@ func (b *builder) switchOver(ctx context.Context) error {
 			if err := pause(ctx, attempt); err != nil {
 				return err
 			}
-		case err != errGap:
+		case !errors.Is(err, errGap):
 			return err
 		}
 		if err := b.advance(ctx, PhaseCatchUp, byPage{b.projector}); err != nil {

@@ -11,7 +11,7 @@ import (
 // chunk is the positions from+1 to to.
 type chunk struct{ from, to int64 }
 
-// note is a finding about a position.
+// positionNote is a finding about a position.
 type positionNote struct {
 	position int64
 	detail   string
