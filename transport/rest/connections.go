@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"context"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -69,15 +71,126 @@ func turnAway(conn net.Conn) {
 	}
 }
 
-// boundedConn gives its place back when it is closed.
+// After a request was refused for the load, nothing is read from its connection for a while. A caller that comes back at
+// once, against Retry-After, then waits for the next refusal: hundreds of them, sending as fast as they are refused, would
+// take the processors from those who were let in. The pause grows with the number of such connections, so that all of them
+// together get no more than refusalRate answers a second, and ends when Retry-After does.
+const (
+	leastPause  = 100 * time.Millisecond
+	mostPause   = retryLater
+	refusalRate = 2500
+)
+
+// pauses spreads refusals over time.
+type pauses struct {
+	mu   sync.Mutex
+	next time.Time // when the next refusal would be due at refusalRate
+}
+
+// after gives the pause that follows a refusal.
+func (p *pauses) after(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	p.next = p.next.Add(time.Second / refusalRate)
+	if latest := now.Add(mostPause); p.next.After(latest) {
+		p.next = latest
+	}
+	return max(leastPause, p.next.Sub(now))
+}
+
+// boundedConn gives its place back when it is closed. It can be held: reads wait then.
 type boundedConn struct {
 	net.Conn
 	listener *boundedListener
 	once     sync.Once
+
+	held  atomic.Bool // a hold was set and hasn't been waited for
+	mu    sync.Mutex
+	until time.Time     // of the hold
+	wake  chan struct{} // of the read that waits; nil: none does
+}
+
+type connKey struct{}
+
+// withConn lets the handlers of a connection's requests find it.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secured.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// holdBack keeps the connection of a request that was refused from being read for a while. Where requests share a connection
+// at the same time (HTTP/2), it does nothing: others aren't to wait.
+func (p *pauses) holdBack(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && r.ProtoMajor == 1 {
+		c.hold(p.after(time.Now()))
+	}
+}
+
+func (c *boundedConn) hold(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = time.Now().Add(d)
+	c.held.Store(true)
+}
+
+// Read implements net.Conn.
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.held.Load() {
+		c.wait()
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *boundedConn) wait() {
+	c.mu.Lock()
+	left := time.Until(c.until)
+	if left <= 0 {
+		c.held.Store(false)
+		c.mu.Unlock()
+		return
+	}
+	wake := make(chan struct{})
+	c.wake = wake
+	c.mu.Unlock()
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wake = nil
+}
+
+// endWait makes a read that waits go on.
+func (c *boundedConn) endWait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wake != nil {
+		close(c.wake)
+		c.wake = nil
+	}
+}
+
+// SetReadDeadline implements net.Conn. One that has passed ends a read, also one that waits.
+func (c *boundedConn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if !t.IsZero() && !t.After(time.Now()) {
+		c.endWait()
+	}
+	return err
 }
 
 // Close implements net.Conn.
 func (c *boundedConn) Close() error {
 	c.once.Do(func() { c.listener.open.Add(-1) })
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	c.endWait()
+	return err
 }

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -155,11 +155,15 @@ func newServerWith(
 
 func (b *bench) serve(ctx context.Context) {
 	b.t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	handler, err := rest.New(ctx, b.config)
 	check(b.t, err)
-	server := httptest.NewServer(handler)
-	b.t.Cleanup(server.Close)
-	b.url = server.URL
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(b.t, err)
+	served := make(chan error, 1)
+	go func() { served <- rest.Serve(ctx, listener, handler, rest.Limits{}, b.logger) }()
+	b.t.Cleanup(func() { cancel(); check(b.t, <-served) })
+	b.url = "http://" + listener.Addr().String()
 }
 
 func pool(t testing.TB, dsn string, role eventstore.Role, size int) *sqlx.DB {

@@ -42,6 +42,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, lim
 		IdleTimeout:       or(limits.IdleTimeout, 120*time.Second),
 		MaxHeaderBytes:    or(limits.MaxHeaderBytes, 64<<10),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnContext:       withConn,
 	}
 	served := make(chan error, 1)
 	bounded := &boundedListener{Listener: listener, limit: int64(or(limits.MaxConnections, 4096))}

@@ -124,6 +124,34 @@ func TestRefusalIsTheSameBeforeAndAfterTheBody(t *testing.T) {
 	}
 }
 
+// The connection of a refused request isn't read for a while; the refusal itself and other connections don't wait for that.
+func TestRefusedCallersAreHeldBack(t *testing.T) {
+	t.Parallel()
+	held, change := withHeld(1)
+	b := newServer(t, change)
+	kept := make(chan *reply, 1)
+	go func() { kept <- b.send("POST", "/v1/carts", `{}`, heldActor) }()
+	<-held.entered
+	const command = "POST /v1/carts HTTP/1.1\r\nHost: localhost\r\nAnnals-Client: a\r\nContent-Type: application/json\r\n" +
+		"Content-Length: 2\r\n\r\n{}"
+	refused := b.dial()
+	refused.say(command)
+	drained := refused.answers(503)
+	_, err := io.Copy(io.Discard, drained.Body)
+	check(t, err)
+	begun := time.Now()
+	refused.say(command)
+	other := b.dial()
+	other.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	other.answers(200)
+	refused.answers(503)
+	if took := time.Since(begun); took < 50*time.Millisecond {
+		t.Errorf("the next refusal came %v after the first", took)
+	}
+	close(held.release)
+	(<-kept).is(201)
+}
+
 func TestQueriesBeyondTheBoundAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newServer(t, func(b *bench) { b.config.MaxQueries = 1 })

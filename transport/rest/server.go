@@ -82,6 +82,7 @@ type server struct {
 	gates   *gates
 	bodies  bodies
 	rates   *rates
+	pauses  pauses
 
 	eventTypes []eventTypeView
 	stop       context.Context // done when the server drains
@@ -291,6 +292,9 @@ const statusClientGone = 499
 
 func (s *server) render(w *response, r *http.Request, p *Problem) {
 	w.shed = p.shed
+	if p.shed && p.Status == http.StatusServiceUnavailable {
+		s.pauses.holdBack(r)
+	}
 	copied := *p
 	copied.Instance, copied.RequestID = r.URL.EscapedPath(), w.requestID
 	copied.writeTo(w, r.Method == http.MethodHead)
