@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"annals/domain"
 	"annals/eventstore"
@@ -159,6 +160,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("erased again, without a receipt: %+v, %v", again, err)
 	}
 	check(t, there.Receipted(ctx, []domain.ID{key.ID, other.ID}, 42))
+	check(t, here.Receipted(ctx, []domain.ID{key.ID}, 43)) // the first receipt is the one that counts
 	if again, err = here.Erase(ctx, "acme", jane); err != nil || again.Destroyed != 0 || len(again.Pending) != 0 {
 		t.Errorf("erased again: %+v, %v", again, err)
 	}
@@ -178,7 +180,21 @@ func TestErase(t *testing.T) {
 	}
 }
 
-// A hold and an erasure that come at the same instant can't both have their way: when the hold was there, the key is.
+// A key that can't be read any more is as good as none, and doesn't keep from being read what other keys sealed.
+func TestDamagedKeyHidesItselfAlone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	keys := keystest.Open(t, db.DSN)
+	damaged, sound := current(t, keys, "acme", jane), current(t, keys, "acme", john)
+	db.MustExec(`UPDATE annals_keys.keys SET wrapped = decode(repeat('00', 60), 'hex') WHERE key_id = $1`, damaged.ID.String())
+	found, err := keys.Lookup(ctx, []domain.ID{damaged.ID, sound.ID})
+	check(t, err)
+	if _, known := found[damaged.ID]; known || found[sound.ID].Secret == nil {
+		t.Errorf("found %v", found)
+	}
+}
+
+// While a hold is in force the key stays, and its beginning is the one of the first who asked for it.
 func TestHold(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -187,8 +203,21 @@ func TestHold(t *testing.T) {
 		t.Errorf("an unknown subject: %v", err)
 	}
 	key := current(t, keys, "acme", jane)
+	since := func() *time.Time {
+		t.Helper()
+		list, err := keys.List(ctx, subjectkeys.Filter{Client: "acme", Kind: jane.Kind, Subject: jane.Reference})
+		check(t, err)
+		if len(list) != 1 || list[0].HeldSince == nil || list[0].Status() != "held" {
+			t.Fatalf("on hold: %+v", list)
+		}
+		return list[0].HeldSince
+	}
 	check(t, keys.SetHold(ctx, "acme", jane, true))
+	first := since()
 	check(t, keys.SetHold(ctx, "acme", jane, true))
+	if again := since(); !again.Equal(*first) {
+		t.Errorf("the hold began at %v, and again at %v", first, again)
+	}
 	if _, err := others.Erase(ctx, "acme", jane); !errors.Is(err, subjectkeys.ErrHeld) {
 		t.Errorf("erased on hold: %v", err)
 	}
