@@ -7,10 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/lib/pq"
 
@@ -29,11 +29,12 @@ type state struct {
 
 // fingerprint changes when a half-built state could not be continued: another program, DDL or codec.
 func fingerprint(spec projections.Spec, registry *domain.Registry) (string, error) {
-	h := sha256.New()
-	if err := hashProgram(h); err != nil {
+	program, err := programHash()
+	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(h, "\n%s %d\n%s\n", spec.Name, spec.Version, spec.DDL)
+	h := sha256.New()
+	fmt.Fprintf(h, "%x\n%s %d\n%s\n", program, spec.Name, spec.Version, spec.DDL)
 	types := spec.EventTypes
 	if types == nil {
 		types = registry.EventTypes()
@@ -45,22 +46,24 @@ func fingerprint(spec projections.Spec, registry *domain.Registry) (string, erro
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
-// hashProgram covers the projector's code, which no version number need tell apart.
-func hashProgram(h hash.Hash) error {
+// programHash covers the projector's code, which no version number need tell apart. A program has some fifty megabytes and
+// stays the same while it runs: it is read once, not for each of a dozen read models.
+var programHash = sync.OnceValues(func() ([]byte, error) {
 	path, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find the program: %w", err)
+		return nil, fmt.Errorf("find the program: %w", err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("read the program: %w", err)
+		return nil, fmt.Errorf("read the program: %w", err)
 	}
 	defer f.Close()
+	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return fmt.Errorf("read the program: %w", err)
+		return nil, fmt.Errorf("read the program: %w", err)
 	}
-	return nil
-}
+	return h.Sum(nil), nil
+})
 
 // loadState reads the builds row of an earlier run; ok is false when there is none.
 func loadState(ctx context.Context, q *sql.Conn, spec projections.Spec) (st state, ok bool, err error) {

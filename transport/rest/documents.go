@@ -18,10 +18,9 @@ var openapi []byte
 //go:embed docs.html
 var docsTemplate string
 
-// documents are the OpenAPI document and the page made of it.
-type documents struct{ page []byte }
-
-func newDocuments() (*documents, error) {
+// renderDocs makes the page of the OpenAPI document. It takes a good part of a server's start, and few ask for the page:
+// a server makes it when the first one does.
+func renderDocs() ([]byte, error) {
 	var document document
 	if err := yaml.Unmarshal(openapi, &document); err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
@@ -38,7 +37,7 @@ func newDocuments() (*documents, error) {
 	if err := page.Execute(&b, &document); err != nil {
 		return nil, fmt.Errorf("render the documentation: %w", err)
 	}
-	return &documents{page: b.Bytes()}, nil
+	return b.Bytes(), nil
 }
 
 // showOpenAPI serves the document as it is.
@@ -51,9 +50,13 @@ func (s *server) showOpenAPI(r *request) (answer, error) {
 
 // showDocs serves the document as a page.
 func (s *server) showDocs(r *request) (answer, error) {
+	page, err := s.docs()
+	if err != nil {
+		return nil, err
+	}
 	return func(w http.ResponseWriter) error {
 		w.Header().Set("Content-Security-Policy", pagePolicy)
-		writeBody(w, r, http.StatusOK, mediaHTML+"; charset=utf-8", s.docs.page)
+		writeBody(w, r, http.StatusOK, mediaHTML+"; charset=utf-8", page)
 		return nil
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -77,7 +78,7 @@ type server struct {
 	config  Config
 	metrics *metrics
 	recent  *recent
-	docs    *documents
+	docs    func() (page []byte, err error)
 	streams *streams
 	gates   *gates
 	bodies  bodies
@@ -99,12 +100,9 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	if config.SynchronousWait == 0 {
 		config.SynchronousWait = time.Second
 	}
-	docs, err := newDocuments()
-	if err != nil {
-		return nil, nil, err
-	}
-	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: docs, stop: ctx,
+	s := &server{config: config, metrics: newMetrics(), recent: newRecent(), docs: sync.OnceValues(renderDocs), stop: ctx,
 		streams: newStreams(config.MaxStreams), gates: newGates(config), rates: newRates(config.ClientRate, config.ClientBurst)}
+	var err error
 	if s.eventTypes, err = describeEvents(config.Registry, config.Subscribers); err != nil {
 		return nil, nil, fmt.Errorf("describe the events: %w", err)
 	}
