@@ -12,22 +12,6 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// A server that is killed in the middle of its work, its private PostgreSQL with it, loses nothing and doubles nothing.
-func TestKilledServer(t *testing.T) {
-	t.Parallel()
-	database := []string{"--data-dir", pgtest.DataDir(t)}
-	server := serveChild(t, database...)
-	l := newLoad(t, server).start(12)
-	for range 3 {
-		l.progress(20 + rand.IntN(200))
-		server.kill()
-		server = serveChild(t, database...)
-		l.aim(server)
-	}
-	l.progress(50)
-	l.finish(server, database...)
-}
-
 // A PostgreSQL that is killed comes back by itself, and the server meanwhile stays up.
 func TestKilledDatabase(t *testing.T) {
 	t.Parallel()

@@ -1,3 +1,7 @@
+//go:build !race
+
+// The programs of these tests are processes of their own, which the race detector doesn't look into.
+
 package main
 
 import (

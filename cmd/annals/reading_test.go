@@ -1,3 +1,7 @@
+//go:build !race
+
+// These tests go step by step: the race detector would only make them slow.
+
 package main
 
 import (

@@ -1,3 +1,7 @@
+//go:build !race
+
+// The programs of these tests are processes of their own, which the race detector doesn't look into.
+
 package main
 
 import (
@@ -9,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"annals/eventstore/pgtest"
 )
@@ -112,4 +117,56 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		b.mu.Unlock()
 	}
 	return nil, err
+}
+
+// When one of two servers is killed under load, the other goes on with its work: commands, read models, audit log, policies.
+// How soon is logged; docs/operations.md says what bounds it.
+func TestOtherNodeTakesOver(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	database := []string{"--database-url", db.DSN}
+	doomed, other := serveChild(t, database...), serveChild(t, database...)
+	l := newLoad(t, doomed, other).start(8)
+	for round := range 2 {
+		l.progress(100)
+		doomed.kill()
+		killed := time.Now()
+		var leased time.Time // until then the killed server may have leases, which are for 3 s
+		if err := db.Get(&leased, `SELECT clock_timestamp() + interval '3 s'`); err != nil {
+			t.Fatal(err)
+		}
+		l.aim(other)
+		l.progress(50)
+		c := other.caller(shop)
+		position := c.head()
+		for _, path := range []string{"/v1/products", "/v1/orders", "/v1/audit-log"} {
+			c.get(path, position).is(http.StatusOK)
+			t.Logf("%s is up to date %s after the kill", path, time.Since(killed).Round(time.Millisecond))
+		}
+		if round == 0 {
+			awaitLeases(t, db, leased)
+			t.Logf("the policies are taken over %s after the kill", time.Since(killed).Round(time.Millisecond))
+		}
+		doomed, other = other, serveChild(t, database...)
+		l.aim(doomed, other)
+	}
+	l.progress(50)
+	l.finish(other, database...)
+}
+
+// awaitLeases waits until every policy has a node that took or renewed its lease later than what ends at a time.
+func awaitLeases(t *testing.T, db *pgtest.DB, ended time.Time) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(backoff) {
+		var old []string
+		err := db.Select(&old, `SELECT name FROM annals.subscribers WHERE kind = 'policy' AND lease_until <= $1`, ended)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case len(old) == 0:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("nobody works for %v", old)
+		}
+	}
 }

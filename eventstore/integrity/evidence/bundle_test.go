@@ -317,7 +317,7 @@ func TestEveryByteCounts(t *testing.T) {
 	bundle := b.export(evidence.ExportOptions{Selection: integrity.Selection{Client: "acme"}})
 	events := string(bundle["events.ndjson"].Data)
 	for name, file := range bundle {
-		for i := range file.Data {
+		for i := 0; i < len(file.Data); i += stride() {
 			changed := maps.Clone(bundle)
 			data := slices.Clone(file.Data)
 			data[i] ^= 1 << (i % 8)
@@ -333,7 +333,7 @@ func TestEveryByteCounts(t *testing.T) {
 		}
 	}
 	data := zipBytes(t, bundle)
-	for i := range data {
+	for i := 0; i < len(data); i += stride() {
 		changed := slices.Clone(data)
 		changed[i] ^= 1 << (i % 8)
 		if verdict, got := verifyZip(t, changed); verdict == evidence.Intact && got != events {
@@ -343,6 +343,15 @@ func TestEveryByteCounts(t *testing.T) {
 			t.Fatalf("the file was cut after %d of %d bytes and nobody noticed", i, len(data))
 		}
 	}
+}
+
+// stride is how far apart the bytes are that are changed one by one. With -short, as under the race detector, which finds
+// nothing in one goroutine, it is a prime, so that every bit comes in turn.
+func stride() int {
+	if testing.Short() {
+		return 37
+	}
+	return 1
 }
 
 // verifyZip verifies a ZIP file and gives the events in it.
