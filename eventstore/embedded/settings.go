@@ -36,7 +36,7 @@ func settings(cfg Config, socketDir string) []string {
 			"fsync":              "off",
 			"synchronous_commit": "off",
 			"full_page_writes":   "off",
-			"max_connections":    strconv.Itoa(max(300, 20*runtime.NumCPU()*runtime.NumCPU())), // packages × parallel tests
+			"max_connections":    strconv.Itoa(max(500, 40*runtime.NumCPU()*runtime.NumCPU())), // packages × parallel tests
 			"shared_buffers":     "128MB",
 			"wal_level":          "minimal",
 			"max_wal_senders":    "0",

@@ -57,7 +57,7 @@ func TestStreamCoversTheLog(t *testing.T) {
 func TestLargeEvents(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	const events, size = 400, 200 << 10
+	const events, size = 100, 200 << 10
 	b.fill(events)
 	b.must(`ALTER TABLE annals.events DISABLE TRIGGER ALL; UPDATE annals.events SET event_type = 'counter.noted',
 		data = json_build_object('text', repeat('x', 204800)); ALTER TABLE annals.events ENABLE TRIGGER ALL`)

@@ -293,7 +293,10 @@ func TestContradictionsAbort(t *testing.T) {
 
 // BenchmarkSeal seals pages of 1,000 events as the program does, on a server that syncs to disk.
 func BenchmarkSeal(b *testing.B) {
-	const events = 100_000
+	events := int64(100_000)
+	if testing.Short() {
+		events = 5_000
+	}
 	for b.Loop() {
 		rate, size := sealOnce(b, events)
 		b.ReportMetric(rate, "events/s")
