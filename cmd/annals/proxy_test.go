@@ -70,10 +70,7 @@ func (p *proxy) dsn() string {
 	return u.String()
 }
 
-func (p *proxy) dial() (net.Conn, error) {
-	p.mu.Lock()
-	target := p.target
-	p.mu.Unlock()
+func dial(target *url.URL) (net.Conn, error) {
 	q := target.Query()
 	port := q.Get("port")
 	if port == "" {
@@ -101,15 +98,26 @@ func (p *proxy) accept() {
 
 // serve passes a connection on until either side ends it.
 func (p *proxy) serve(conn net.Conn) {
-	backend, err := p.dial()
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	backend, err := dial(target)
 	if err != nil {
 		conn.Close()
 		return
 	}
 	l := &proxied{server: conn, backend: backend}
 	p.mu.Lock()
-	p.links[l] = true
+	current := p.target == target
+	if current {
+		p.links[l] = true
+	}
 	p.mu.Unlock()
+	if !current { // it was led elsewhere meanwhile
+		conn.Close()
+		backend.Close()
+		return
+	}
 	var both sync.WaitGroup
 	both.Go(func() { p.pump(l, l.server, l.backend, p.request) })
 	both.Go(func() { p.pump(l, l.backend, l.server, p.answer) })

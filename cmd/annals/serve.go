@@ -135,8 +135,8 @@ func (n *node) serve(ctx context.Context, listener net.Listener, cfg *serveConfi
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	context.AfterFunc(ctx, func() {
+		n.readiness.draining.Store(true) // before it is said, so that whoever reads it finds it so
 		n.logger.Info("shutting down: what is under way is finished; another signal ends the program at once")
-		n.readiness.draining.Store(true)
 		time.Sleep(cfg.limits.drainDelay)
 		n.stopAnswers()
 		stopServing()

@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector has looked at these tests when they ran as root.
+
 package embedded
 
 import (
