@@ -26,13 +26,13 @@ run: postgres build ## install PostgreSQL if needed, build, and run annals serve
 
 build: bin/annals ## build bin/annals
 
-# Tests wait more than they compute, for servers above all: hence more at a time than there are processors.
+# Tests wait more than they compute, for servers above all: hence twice as many at a time as there are processors.
 test: postgres ## run all tests, on one throwaway PostgreSQL
-	bin/withpostgres $(GO) test -vet=off -parallel 4 -timeout 20m ./...
+	bin/withpostgres $(GO) test -vet=off -parallel $$((2 * $$(nproc))) -timeout 20m ./...
 
 # With -short, loops that it can find nothing in are short; what is built with !race is left to make test.
 race: postgres ## run the tests under the race detector
-	CGO_ENABLED=1 bin/withpostgres $(GO) test -race -short -vet=off -parallel 4 -timeout 30m ./...
+	CGO_ENABLED=1 bin/withpostgres $(GO) test -race -short -vet=off -timeout 30m ./...
 
 vet: ## run go vet
 	$(GO) vet ./...
