@@ -68,6 +68,8 @@ func (g *Group) states(ctx context.Context) (map[string]State, error) {
 	return readStates(ctx, g.cfg.DB, g.Specs())
 }
 
+// selectStates asks for the head by ORDER BY … LIMIT 1: the pool makes plans once, and on a log that was analysed while it
+// was empty max(position) is planned as a walk over all positions (migration 00010).
 const selectStates = `
 	SELECT s.name, s.kind, s.version, s.position, h.head,
 		CASE WHEN s.status = 'running' AND EXISTS (
@@ -79,7 +81,7 @@ const selectStates = `
 		CASE WHEN s.status = 'failed' THEN s.retry_at END
 	FROM unnest($1::text[], $2::integer[]) AS wanted (name, version)
 	JOIN annals.subscribers s USING (name, version)
-	CROSS JOIN (SELECT coalesce(max(position), 0) AS head FROM annals.events) h`
+	CROSS JOIN (SELECT coalesce((SELECT position FROM annals.events ORDER BY position DESC LIMIT 1), 0) AS head) h`
 
 func readStates(ctx context.Context, db Executor, specs []Spec) (map[string]State, error) {
 	names, versions := make([]string, len(specs)), make([]int64, len(specs))
