@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -239,9 +240,32 @@ func TestBadTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) { refused(t, v, i.token(c.changes), c.detail) })
 	}
 	taken(t, v, i.token(map[string]any{"nbf": at(50 * time.Second), "iat": at(50 * time.Second)}))
-	for _, text := range []string{"", "a", "a.b", "a.b.c", "....", strings.Repeat("a", 20<<10), i.token(nil) + ".x", i.token(nil) + "x"} {
+	for _, text := range []string{"", "a", "a.b", "a.b.c", "....", i.token(nil) + ".x", i.token(nil) + "x"} {
 		refused(t, v, text, "")
 	}
+	refused(t, v, strings.Repeat("a", 16<<10+1), "too long")
+}
+
+// A token without an id of its key is taken where the issuer has one key alone, and a key that isn't for signatures verifies
+// none. Keys come from nobody but the issuer.
+func TestKeysThatCount(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	public, forEncryption, err := ed25519.GenerateKey(rand.Reader)
+	check(t, err)
+	i.extra = []map[string]any{{
+		"kty": "OKP", "crv": "Ed25519", "kid": "enc", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(public),
+	}}
+	unnamed := sign(t, jwt.SigningMethodEdDSA, "", i.keys["ed"], i.claims(nil))
+	v := i.verifier()
+	refused(t, v, unnamed, "key")
+	refused(t, v, sign(t, jwt.SigningMethodEdDSA, "enc", forEncryption, i.claims(nil)), "key")
+	other := i.verifier(func(c *tokens.Config) { c.KeysURL, c.Issuer = "", i.url+"/" }) // as which the issuer doesn't know itself
+	if _, err := other.Verify(t.Context(), i.token(map[string]any{"iss": i.url + "/"})); !errors.Is(err, tokens.ErrUnavailable) {
+		t.Errorf("keys of another issuer: %v", err)
+	}
+	i.change(func() { delete(i.keys, "ec"); delete(i.keys, "rsa") })
+	taken(t, i.verifier(), unnamed)
 }
 
 // Nobody but the issuer can make a token: not with no signature, not with the public key as a shared secret, not with a
