@@ -38,8 +38,9 @@ func (c *cli) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is wrong, and who blocks whom",
-		Long: `Looks at the database, its version, durability, disk and roles, the clocks, the migrations, the log and its seals, every
-projection and what blocks it, and transactions that have been open for long. Exits with 1 when something is wrong.`,
+		Long: `Looks at the database, its version, durability, disk and roles, the secret of the subject keys, the clocks, the
+migrations, the log and its seals, every projection and what blocks it, and transactions that have been open for long.
+Exits with 1 when something is wrong.`,
 		Example: "  annals doctor\n  annals doctor --database-url postgres://localhost/annals --output json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,6 +120,7 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 		return x.findings
 	}
 	x.roles(ctx)
+	x.subjectKeys(ctx, c.keySource(d.dsn))
 	x.log(ctx)
 	x.appendOnly(ctx)
 	x.sealing(ctx)

@@ -7,6 +7,22 @@ import (
 	"time"
 )
 
+// subjectKeys looks whether this machine has the secret that opens the keys of personal text, as its servers must.
+func (x *examination) subjectKeys(ctx context.Context, source keySource) {
+	keys, err := source.open(ctx, false)
+	switch {
+	case err != nil:
+		x.add("subject keys", false, "%v", err)
+	case keys == nil:
+		x.add("subject keys", true, "there are none yet")
+	default:
+		x.add("subject keys", true, "the secret here opens them")
+		if err := keys.Close(); err != nil {
+			x.failed("subject keys", err)
+		}
+	}
+}
+
 // blocked names sessions that wait for a lock, and who holds it.
 func (x *examination) blocked(ctx context.Context) {
 	const query = `SELECT a.pid, a.application_name, b.pid, b.application_name, b.state,

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +86,25 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			}
 		}
 		db.MustExec(c.mend)
+	}
+}
+
+// A machine whose secret doesn't open the keys of personal text, as after a restore of the database alone, hears so.
+func TestDoctorWithoutTheSecret(t *testing.T) {
+	t.Parallel()
+	db := sealedLog(t)
+	other := filepath.Join(t.TempDir(), "other.secret")
+	if err := os.WriteFile(other, []byte(strings.Repeat("k7", 40)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, says := range map[string]string{
+		filepath.Join(t.TempDir(), "none"): "the subject keys exist, the secret that wraps them doesn't",
+		other:                              "wrapped by another passphrase or key file",
+	} {
+		annals(t, "doctor", "--database-url", db.DSN, "--subject-keys-file", file).exits(exitFailed).prints("WRONG  subject keys", says)
+	}
+	if f := diagnosis(t, db.DSN)["subject keys"]; !f.OK || f.Detail != "the secret here opens them" {
+		t.Errorf("with the secret: %+v", f)
 	}
 }
 
