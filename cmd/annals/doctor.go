@@ -115,6 +115,11 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 	}
 	x.add("database", true, "reachable at %s", eventstore.MaskSecrets(d.dsn))
 	x.server(ctx)
+	if err := eventstore.CheckSessions(ctx, d.dsn, "annals doctor"); err != nil {
+		x.add("sessions", false, "%v", err)
+	} else {
+		x.add("sessions", true, "each connection has a session of its own")
+	}
 	x.clock(ctx)
 	if !x.migrations(ctx) {
 		return x.findings

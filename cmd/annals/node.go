@@ -188,6 +188,10 @@ func (n *node) migrate(ctx context.Context, owner *sqlx.DB) error {
 	if err := requireServer(ctx, owner.DB); err != nil {
 		return err
 	}
+	// Before the migrations, whose lock is a session's.
+	if err := eventstore.CheckSessions(ctx, n.dsn, "annals serve"); err != nil {
+		return err
+	}
 	if err := requireRoles(ctx, owner.DB); err != nil {
 		return err
 	}
