@@ -213,6 +213,9 @@ func (o operation) headers(r *reply, status string) {
 	if r.header.Get("X-Request-Id") == "" {
 		o.t.Errorf("%s: no request id", o.id)
 	}
+	if len(r.body) > 0 && r.header.Get("Cache-Control") == "" && o.id != "metrics" {
+		o.t.Errorf("%s: nothing says how long the answer may be kept", o.id)
+	}
 	if got := r.header.Get("X-Content-Type-Options"); got != "nosniff" {
 		o.t.Errorf("%s: X-Content-Type-Options is %q", o.id, got)
 	}
