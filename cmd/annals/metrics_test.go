@@ -27,7 +27,7 @@ func TestMetricsTellOfLogSubscribersAndCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{ // the signing key's event is the first
-		"annals_log_head_position 3", `annals_subscriber_status{status="paused",subscriber="products"} 1`,
+		"annals_log_head_position 3", "go_gc_gogc_percent 400", `annals_subscriber_status{status="paused",subscriber="products"} 1`,
 		`annals_subscriber_info{kind="policy",subscriber="cart_expiry",version="1"} 1`,
 		`annals_subscriber_failure_attempts{subscriber="audit_log"} 0`,
 		`annals_commands_total{outcome="appended"} 3`, `annals_commands_total{outcome="refused"} 1`,

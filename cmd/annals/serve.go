@@ -36,6 +36,7 @@ loopback only. As soon as there is an API key ('annals keys create') or an issue
 			if cfg.printConfig {
 				return cfg.print(c, cmd)
 			}
+			tuneCollector()
 			return c.serve(cmd, &cfg)
 		},
 	}
