@@ -97,7 +97,11 @@ func copyValue(v any) any {
 	case *int64:
 		return *v
 	case *time.Time:
-		return time.UnixMicro(v.UnixMicro()).UTC()
+		at := time.UnixMicro(v.UnixMicro()).UTC()
+		if year := at.Year(); year < 1 || year > 9999 {
+			return at // lib/pq knows how to write it
+		}
+		return at.Format(time.RFC3339Nano) // a fifth of the time that lib/pq's way takes
 	case *json.RawMessage:
 		if *v == nil {
 			return nil

@@ -72,7 +72,7 @@ func (d *Decoder) decodeAll(events []Event) (complete int, err error) {
 	}()
 	for complete < len(events) {
 		e := &events[complete]
-		if e.Payload, err = d.decode(e); err != nil {
+		if e.Payload, err = d.DecodeEvent(e); err != nil {
 			return complete, fmt.Errorf("position %d: %w", e.Position, err)
 		}
 		complete++
@@ -80,7 +80,8 @@ func (d *Decoder) decodeAll(events []Event) (complete int, err error) {
 	return complete, nil
 }
 
-func (d *Decoder) decode(e *Event) (domain.Event, error) {
+// DecodeEvent gives the payload of one event in today's type. Its error is the registry's.
+func (d *Decoder) DecodeEvent(e *Event) (domain.Event, error) {
 	if t, ok := d.current[e.EventType]; ok && t.version == e.SchemaVersion {
 		payload := reflect.New(t.goType)
 		if gojson.Unmarshal(e.Data, payload.Interface()) == nil {

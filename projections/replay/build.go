@@ -13,7 +13,7 @@ import (
 
 // resume takes up what an earlier run has built, or starts over when there is nothing, or nothing that can be used.
 func (b *builder) resume(ctx context.Context) error {
-	print, err := fingerprint(b.spec, b.log.registry)
+	print, err := fingerprint(b.spec, b.registry)
 	if err != nil {
 		return err
 	}

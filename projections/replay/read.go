@@ -7,7 +7,6 @@ import (
 
 	"github.com/lib/pq"
 
-	"annals/domain"
 	"annals/projections"
 )
 
@@ -27,9 +26,9 @@ type chunk struct {
 
 // log reads and decodes the events one projection wants.
 type log struct {
-	registry *domain.Registry
-	types    []string // nil: all
-	raw      bool     // payloads aren't wanted
+	decoder *projections.Decoder
+	types   []string // nil: all
+	raw     bool     // payloads aren't wanted
 }
 
 func (l log) query() string {
@@ -108,7 +107,7 @@ func (l log) add(c *chunk, raw []byte, shared names) error {
 		return nil
 	}
 	var err error
-	if e.Payload, err = l.registry.Decode(e.EventType, e.SchemaVersion, e.Data); err != nil {
+	if e.Payload, err = l.decoder.DecodeEvent(e); err != nil {
 		if c.undecodable == nil {
 			c.undecodable = make(map[int64]error)
 		}

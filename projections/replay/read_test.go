@@ -23,7 +23,7 @@ func TestStreamCoversTheLog(t *testing.T) {
 		for _, workers := range []int{1, 3} {
 			for _, bounds := range [][2]int64{{0, 20_500}, {1, 2}, {7_999, 16_001}, {5, 5}} {
 				t.Run(fmt.Sprint(types, workers, bounds), func(t *testing.T) {
-					l := log{registry: b.deps.Registry, types: types}
+					l := log{decoder: projections.NewDecoder(b.deps.Registry), types: types}
 					at, got := bounds[0], []int64{}
 					err := l.stream(b.ctx, b.deps.DB, workers, bounds[0], bounds[1], func(c chunk) error {
 						if c.From != at || c.To <= c.From || len(c.Events) > chunkEvents {
@@ -61,7 +61,7 @@ func TestLargeEvents(t *testing.T) {
 	b.fill(events)
 	b.must(`ALTER TABLE annals.events DISABLE TRIGGER ALL; UPDATE annals.events SET event_type = 'counter.noted',
 		data = json_build_object('text', repeat('x', 204800)); ALTER TABLE annals.events ENABLE TRIGGER ALL`)
-	l := log{registry: b.deps.Registry}
+	l := log{decoder: projections.NewDecoder(b.deps.Registry)}
 	total := 0
 	err := l.stream(b.ctx, b.deps.DB, 2, 0, events, func(c chunk) error {
 		if c.bytes > chunkBytes+size+100 {
@@ -87,7 +87,7 @@ func TestStreamStops(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.fill(50_000)
-	l := log{registry: b.deps.Registry}
+	l := log{decoder: projections.NewDecoder(b.deps.Registry)}
 	broken := errors.New("broken")
 	err := l.stream(b.ctx, b.deps.DB, 3, 0, 50_000, func(chunk) error { return broken })
 	if !errors.Is(err, broken) {

@@ -136,6 +136,7 @@ type builder struct {
 	projector projections.Projector
 	opts      Options
 	session   *session
+	registry  *domain.Registry
 	log       log
 	logger    *slog.Logger
 	tracker   *tracker
@@ -166,12 +167,13 @@ func begin(ctx context.Context, deps Deps, projector projections.Projector, opts
 	}
 	return &builder{
 		db: deps.DB, spec: spec, projector: projector, opts: opts.withDefaults(deps.DB), session: s,
-		log:     log{registry: deps.Registry, types: spec.EventTypes, raw: spec.Raw},
-		logger:  logger.With("projection", spec.Name, "version", spec.Version),
-		tracker: newTracker(spec.Name, spec.Version, opts.Progress),
-		started: time.Now(),
-		shown:   make(chan struct{}),
-		result:  Result{Name: spec.Name, Version: spec.Version},
+		registry: deps.Registry,
+		log:      log{decoder: projections.NewDecoder(deps.Registry), types: spec.EventTypes, raw: spec.Raw},
+		logger:   logger.With("projection", spec.Name, "version", spec.Version),
+		tracker:  newTracker(spec.Name, spec.Version, opts.Progress),
+		started:  time.Now(),
+		shown:    make(chan struct{}),
+		result:   Result{Name: spec.Name, Version: spec.Version},
 	}, nil
 }
 
