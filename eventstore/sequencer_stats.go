@@ -30,7 +30,7 @@ type SequencerStats struct {
 // Kinds of SequencerStats.Failures.
 var failureKinds = [...]string{
 	failedRefused: "refused", failedTransient: "transient", failedSession: "session", failedBehind: "behind",
-	failedUnknown: "unknown",
+	failedUnknown: "unknown", failedFull: "full",
 }
 
 // tally counts values in buckets. One goroutine adds, any may read.
