@@ -9,7 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"annals/eventstore"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/jmoiron/sqlx"
 )
 
 // way is one of the ways to do the same work that are compared.
@@ -80,6 +83,36 @@ func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, 
 	into.refused += refused
 	into.cost.add(spent)
 	return nil
+}
+
+// onConnections gives each caller a connection to the database of its own. stop closes them all.
+func onConnections(
+	ctx context.Context, d *database, callers int, call func(i int, conn *sqlx.Conn) (func() error, error),
+) (calls []func() error, stop func(), err error) {
+	db, err := eventstore.OpenDB(d.dsn, eventstore.RoleOwner, callers, "annals bench")
+	if err != nil {
+		return nil, nil, err
+	}
+	var open []*sqlx.Conn
+	stop = func() {
+		for _, conn := range open { // which db.Close leaves to their users
+			conn.Close()
+		}
+		db.Close()
+	}
+	for i := range callers {
+		conn, err := db.Connx(ctx)
+		if err != nil {
+			return nil, stop, err
+		}
+		open = append(open, conn)
+		one, err := call(i, conn)
+		if err != nil {
+			return nil, stop, err
+		}
+		calls = append(calls, one)
+	}
+	return calls, stop, nil
 }
 
 // repeat makes calls until it is over. Refused ones aren't among the latencies.

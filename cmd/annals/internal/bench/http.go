@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"annals/eventstore"
+	"github.com/jmoiron/sqlx"
 )
 
 // httpInsert is the row of the comparison: an event's payload and stream, in a transaction of its own.
@@ -68,29 +68,19 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 
 func plainInserts(d *database) way {
 	return way{name: wayInsert, each: 1, start: func(ctx context.Context, callers int) ([]func() error, func(), error) {
-		db, err := eventstore.OpenDB(d.dsn, eventstore.RoleOwner, callers, "annals bench")
-		if err != nil {
-			return nil, nil, err
-		}
-		calls := make([]func() error, callers)
-		for i := range calls {
-			conn, err := db.Connx(ctx)
-			if err != nil {
-				return nil, func() { db.Close() }, err
-			}
+		return onConnections(ctx, d, callers, func(_ int, conn *sqlx.Conn) (func() error, error) {
 			stmt, err := conn.PreparexContext(ctx, httpInsert)
 			if err != nil {
-				return nil, func() { db.Close() }, err
+				return nil, err
 			}
 			stream, version := newID().String(), int64(0)
 			data := []byte(`{"quantity":1,"available_after":2,"reason":"delivery 7"}`)
-			calls[i] = func() error {
+			return func() error {
 				version++
 				_, err := stmt.ExecContext(ctx, stream, version, data)
 				return err
-			}
-		}
-		return calls, func() { db.Close() }, nil
+			}, nil
+		})
 	}}
 }
 
