@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,9 +8,6 @@ import (
 
 // cpuSet are numbers of CPUs, ascending.
 type cpuSet []int
-
-// errNoPinning says that this system doesn't let a program choose its CPUs.
-var errNoPinning = errors.New("CPUs can't be chosen on " + runtime.GOOS)
 
 // halves splits CPUs in two, of which the first has the odd one; false when there is nothing to split.
 func (s cpuSet) halves() (first, second cpuSet, ok bool) {
