@@ -28,12 +28,12 @@ func TestBenchMeasuresEachWayBesideItsBaseline(t *testing.T) {
 		}
 		delete(ways, r.Benchmark)
 		for _, row := range r.Rows {
-			if row.PerSecond <= 0 && row.P50 <= 0 && row.Way != "refused of these" { // of so few there needn't be any
+			if row.PerSecond <= 0 && row.P50 <= 0 && r.Benchmark != "overload" { // in so short a phase nothing may end
 				t.Errorf("%s: %s measured nothing: %+v", r.Benchmark, row.Way, row)
 			}
 		}
 		for _, ratio := range r.Ratios {
-			if ratio.Value <= 0 {
+			if ratio.Value < 0 || ratio.Value == 0 && r.Benchmark != "overload" {
 				t.Errorf("%s: %+v", r.Benchmark, ratio)
 			}
 		}
