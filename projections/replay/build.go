@@ -65,6 +65,11 @@ func (b *builder) startOver(ctx context.Context) error {
 
 // aim sets the position the build goes to. Without a fixed end it moves on with the log.
 func (b *builder) aim(ctx context.Context) error {
+	// The checkpoint first: both grow meanwhile, and only a head that is read later can't be behind it.
+	live, err := readCheckpoint(ctx, b.session.conn, b.spec)
+	if err != nil {
+		return err
+	}
 	head, err := readHead(ctx, b.session.conn)
 	if err != nil {
 		return err
@@ -75,10 +80,6 @@ func (b *builder) aim(ctx context.Context) error {
 	case b.opts.Until > 0:
 		b.target = b.opts.Until
 	case b.opts.DryRun:
-		live, err := readCheckpoint(ctx, b.session.conn, b.spec)
-		if err != nil {
-			return err
-		}
 		if live.position > head {
 			return fmt.Errorf("%w: %d of %d", projections.ErrAheadOfLog, live.position, head)
 		}
