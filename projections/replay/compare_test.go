@@ -62,6 +62,44 @@ func TestDryRunFindsTampering(t *testing.T) {
 	}
 }
 
+// TestDryRunBesideAWriter: a log and a checkpoint that grow while a dry run looks at them aren't taken for a log that lost
+// its tail.
+func TestDryRunBesideAWriter(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(1)
+	p := bulkTotals{}
+	b.live(p)
+	builder, err := begin(b.ctx, b.deps, p, Options{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer builder.session.close()
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < 300 && err == nil; i++ {
+			if err = fill(b.ctx, b.DB.DB, 1); err == nil {
+				_, err = b.ExecContext(b.ctx, `UPDATE annals.subscribers SET position = position + 1 WHERE name = $1`, p.Spec().Name)
+			}
+		}
+		written <- err
+	}()
+	for {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+		if err := builder.aim(b.ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestDryRunBehindTheLog compares at the live checkpoint, wherever the log ends.
 func TestDryRunBehindTheLog(t *testing.T) {
 	t.Parallel()

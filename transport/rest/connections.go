@@ -111,6 +111,7 @@ type boundedConn struct {
 	mu    sync.Mutex
 	until time.Time     // of the hold
 	wake  chan struct{} // of the read that waits; nil: none does
+	over  bool          // closed, or past its deadline: no read is to wait
 }
 
 type connKey struct{}
@@ -149,8 +150,8 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 func (c *boundedConn) wait() {
 	c.mu.Lock()
 	left := time.Until(c.until)
-	if left <= 0 {
-		c.held.Store(false)
+	if left <= 0 || c.over {
+		c.held.Store(left > 0)
 		c.mu.Unlock()
 		return
 	}
@@ -168,11 +169,12 @@ func (c *boundedConn) wait() {
 	c.wake = nil
 }
 
-// endWait makes a read that waits go on.
-func (c *boundedConn) endWait() {
+// endWaits says whether reads are not to wait. One that waits goes on then.
+func (c *boundedConn) endWaits(over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.wake != nil {
+	c.over = over
+	if over && c.wake != nil {
 		close(c.wake)
 		c.wake = nil
 	}
@@ -181,9 +183,7 @@ func (c *boundedConn) endWait() {
 // SetReadDeadline implements net.Conn. One that has passed ends a read, also one that waits.
 func (c *boundedConn) SetReadDeadline(t time.Time) error {
 	err := c.Conn.SetReadDeadline(t)
-	if !t.IsZero() && !t.After(time.Now()) {
-		c.endWait()
-	}
+	c.endWaits(!t.IsZero() && !t.After(time.Now()))
 	return err
 }
 
@@ -191,6 +191,6 @@ func (c *boundedConn) SetReadDeadline(t time.Time) error {
 func (c *boundedConn) Close() error {
 	c.once.Do(func() { c.listener.open.Add(-1) })
 	err := c.Conn.Close()
-	c.endWait()
+	c.endWaits(true)
 	return err
 }

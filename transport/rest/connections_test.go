@@ -86,6 +86,10 @@ func TestHeldReadEnds(t *testing.T) {
 			if err := <-ended; !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error(err)
 			}
+			_, err := c.Read(make([]byte, 1)) // nor does one wait that comes later
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
+			}
 		})
 	}
 }
