@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -81,6 +82,38 @@ func TestUpcastersAreTakenFromTheStoredVersion(t *testing.T) {
 			t.Errorf("version %d: the stored bytes were changed", test.version)
 		}
 	}
+}
+
+// FuzzAddMember holds what the upcaster makes against the members: those of before, and the new one.
+func FuzzAddMember(f *testing.F) {
+	for _, data := range []string{
+		`{}`, ` {} `, `{"a":1}`, ` {"a":1}`, "{\"a\":1}\n", `{ "a":1 }`, `{"note":"old"}`, `{"a":{"note":1}}`, `{"a":"note"}`, `{"no\u0074e":1}`,
+		`{"a":"}"}`, `{"a":"}`, `{"a":1}}`, `{"a":1,}`, `{"a"}`, `{"`, `{"}`, `[]`, `null`, `"a"`, ``, `{`, `}`, `{"a":1,"a":2}`,
+	} {
+		f.Add([]byte(data))
+	}
+	upcast := domain.AddMember("note", `{"new":[1]}`)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after map[string]any
+		isObject := json.Unmarshal(data, &before) == nil && before != nil
+		given := bytes.Clone(data)
+		upcasted, err := upcast(data)
+		if !bytes.Equal(data, given) {
+			t.Fatalf("%q was changed to %q", given, data)
+		}
+		if err == nil {
+			err = json.Unmarshal(upcasted, &after)
+		}
+		if isObject != (err == nil) {
+			t.Fatalf("%q becomes %q: %v", data, upcasted, err)
+		}
+		if isObject {
+			before["note"] = map[string]any{"new": []any{1.0}}
+		}
+		if diff := cmp.Diff(before, after); err == nil && diff != "" {
+			t.Fatalf("%q becomes %q:\n%s", data, upcasted, diff)
+		}
+	})
 }
 
 func TestDecodeRefuses(t *testing.T) {

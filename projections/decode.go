@@ -13,27 +13,27 @@ import (
 
 // Decoder turns recorded events into today's types. It is safe for concurrent use.
 //
-// Events of today's schema version are read by go-json, which takes less than half of encoding/json's time, and decoding
-// decides how fast pages and rebuilds are. Everything else, and every event that go-json refuses, goes through the
-// registry: a failure is always the registry's. A fuzz test holds the two against each other.
+// Events, upcast to today's schema version, are read by go-json, which takes less than half of encoding/json's time, and
+// decoding decides how fast pages and rebuilds are. Every event that can't be upcast or that go-json refuses goes through
+// the registry: a failure is always the registry's. A fuzz test holds the two against each other.
 type Decoder struct {
 	registry *domain.Registry
-	current  map[string]currentType
+	known    map[string]knownType
 }
 
-// currentType is an event type in today's schema version.
-type currentType struct {
-	version int
-	goType  reflect.Type
+// knownType is an event type that go-json can read.
+type knownType struct {
+	domain.EventDefinition
+	goType reflect.Type
 }
 
 // NewDecoder makes a decoder over the program's codec.
 func NewDecoder(registry *domain.Registry) *Decoder {
-	d := &Decoder{registry: registry, current: make(map[string]currentType)}
+	d := &Decoder{registry: registry, known: make(map[string]knownType)}
 	for _, eventType := range registry.EventTypes() {
 		definition, _ := registry.EventDefinition(eventType)
 		if t := reflect.TypeOf(definition.Zero()); t.Kind() == reflect.Struct {
-			d.current[eventType] = currentType{definition.SchemaVersion, t}
+			d.known[eventType] = knownType{definition, t}
 		}
 	}
 	return d
@@ -82,10 +82,12 @@ func (d *Decoder) decodeAll(events []Event) (complete int, err error) {
 
 // DecodeEvent gives the payload of one event in today's type. Its error is the registry's.
 func (d *Decoder) DecodeEvent(e *Event) (domain.Event, error) {
-	if t, ok := d.current[e.EventType]; ok && t.version == e.SchemaVersion {
-		payload := reflect.New(t.goType)
-		if gojson.Unmarshal(e.Data, payload.Interface()) == nil {
-			return payload.Elem().Interface().(domain.Event), nil
+	if t, ok := d.known[e.EventType]; ok {
+		if data, err := t.Upcast(e.SchemaVersion, e.Data); err == nil {
+			payload := reflect.New(t.goType)
+			if gojson.Unmarshal(data, payload.Interface()) == nil {
+				return payload.Elem().Interface().(domain.Event), nil
+			}
 		}
 	}
 	return d.registry.Decode(e.EventType, e.SchemaVersion, e.Data)

@@ -94,19 +94,21 @@ func FuzzDecode(f *testing.F) {
 		}
 		eventType := types[int(index)%len(types)]
 		definition, _ := registry.EventDefinition(eventType)
-		events := []projections.Event{{Envelope: eventstore.Envelope{
-			EventType: eventType, SchemaVersion: definition.SchemaVersion, Data: data,
-		}}}
-		hangs := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("hangs: %s %q", eventType, data)) })
-		_, err := decoder.Decode(projections.Spec{}, events)
-		hangs.Stop()
-		want, wantErr := registry.Decode(eventType, definition.SchemaVersion, data)
-		if (err == nil) != (wantErr == nil) {
-			t.Fatalf("%s %q: %v, the registry says %v", eventType, data, err, wantErr)
-		}
-		if err == nil && !reflect.DeepEqual(events[0].Payload, want) {
-			if diff := cmp.Diff(want, events[0].Payload); diff != "" {
-				t.Fatalf("%s %q:\n%s", eventType, data, diff)
+		for version := 1; version <= definition.SchemaVersion; version++ {
+			events := []projections.Event{{Envelope: eventstore.Envelope{
+				EventType: eventType, SchemaVersion: version, Data: data,
+			}}}
+			hangs := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("hangs: %s %q", eventType, data)) })
+			_, err := decoder.Decode(projections.Spec{}, events)
+			hangs.Stop()
+			want, wantErr := registry.Decode(eventType, version, data)
+			if (err == nil) != (wantErr == nil) {
+				t.Fatalf("%s %d %q: %v, the registry says %v", eventType, version, data, err, wantErr)
+			}
+			if err == nil && !reflect.DeepEqual(events[0].Payload, want) {
+				if diff := cmp.Diff(want, events[0].Payload); diff != "" {
+					t.Fatalf("%s %d %q:\n%s", eventType, version, data, diff)
+				}
 			}
 		}
 	})
@@ -135,5 +137,28 @@ func TestDecodeGivesWhatPrecedesAFailure(t *testing.T) {
 				t.Fatalf("event %d is %v", i, e.Payload)
 			}
 		}
+	}
+}
+
+// BenchmarkDecode decodes events of an older version beside those of today's.
+func BenchmarkDecode(b *testing.B) {
+	decoder := projections.NewDecoder(allEvents(b))
+	for _, bench := range []struct {
+		name string
+		e    eventstore.Envelope
+	}{
+		{"today", eventstore.Envelope{SchemaVersion: 2, Data: []byte(`{"quantity":12,"available_after":99,"reason":"delivery 7"}`)}},
+		{"upcast", eventstore.Envelope{SchemaVersion: 1, Data: []byte(`{"quantity":12,"available_after":99}`)}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			e := projections.Event{Envelope: bench.e}
+			e.EventType = "product.stock_received"
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := decoder.DecodeEvent(&e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

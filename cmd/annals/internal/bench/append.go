@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"annals/domain"
+	"annals/domain/commerce/product"
 	"annals/eventstore"
 	"annals/projections"
 )
@@ -26,6 +28,14 @@ const (
 	wayBulk      = "insert of 100"
 	wayCopy      = "copy of 1000"
 )
+
+// Schema versions that the program writes today: an older one would be upcast by whoever reads it.
+var registeredVersion, receivedVersion = versionOf(product.Registered{}), versionOf(product.StockReceived{})
+
+func versionOf(e product.Event) int {
+	all := product.Definition().Events
+	return all[slices.IndexFunc(all, func(d domain.EventDefinition) bool { return d.Type == e.EventType() })].SchemaVersion
+}
 
 func newID() domain.ID { return domain.ID(uuid.Must(uuid.NewV7())) }
 
@@ -48,7 +58,7 @@ func (w *writer) request() eventstore.AppendRequest {
 		Client:  w.client,
 		Streams: []eventstore.StreamExpectation{{AggregateID: w.stream, Expected: w.version - 1}},
 		Events: []eventstore.NewEvent{{
-			EventID: newID(), EventType: "product.stock_received", SchemaVersion: 1, AggregateType: "product",
+			EventID: newID(), EventType: "product.stock_received", SchemaVersion: receivedVersion, AggregateType: "product",
 			AggregateID: w.stream, AggregateVersion: w.version, ActorID: "operator-7", OccurredAt: time.Now(),
 			CorrelationID: request, CausationID: request, RequestID: request, Data: received, Metadata: []byte(`{}`),
 		}},

@@ -115,7 +115,8 @@ const fill = `
 INSERT INTO annals.events (position, event_id, aggregate_id, aggregate_version, occurred_at, recorded_at, schema_version,
 	event_type, aggregate_type, client_id, actor_id, correlation_id, causation_id, request_id, data, metadata, data_salt,
 	metadata_salt)
-SELECT n, gen_random_uuid(), md5('bench' || (n - 1) / %[1]d)::uuid, (n - 1) %% %[1]d + 1, now(), now(), 1,
+SELECT n, gen_random_uuid(), md5('bench' || (n - 1) / %[1]d)::uuid, (n - 1) %% %[1]d + 1, now(), now(),
+	CASE (n - 1) %% %[1]d WHEN 0 THEN $3::int ELSE $4::int END,
 	CASE (n - 1) %% %[1]d WHEN 0 THEN 'product.registered' ELSE 'product.stock_received' END, 'product', 'filled', 'someone',
 	gen_random_uuid()::text, gen_random_uuid()::text, gen_random_uuid()::text,
 	CASE (n - 1) %% %[1]d WHEN 0
@@ -131,7 +132,8 @@ func (d *database) fill(ctx context.Context, n int64) error {
 	}
 	const chunk = 500_000
 	for from := int64(1); from <= n; from += chunk {
-		if _, err := d.owner.ExecContext(ctx, fmt.Sprintf(fill, streamEvents), from, min(n, from+chunk-1)); err != nil {
+		_, err := d.owner.ExecContext(ctx, fmt.Sprintf(fill, streamEvents), from, min(n, from+chunk-1), registeredVersion, receivedVersion)
+		if err != nil {
 			return fmt.Errorf("fill the log: %w", err)
 		}
 	}

@@ -72,7 +72,7 @@ func runProject(ctx context.Context, o *Options, d *database) (Report, error) {
 	return Report{
 		Unit:   "events",
 		Rows:   []Row{ours.row(cell{way: waySequencer}), theirs.row(cell{way: "watermill-sql"})},
-		Ratios: []Ratio{ratio("page projection ÷ watermill-sql's default subscriber", median(ratios), 45).notBelow(5)},
+		Ratios: []Ratio{ratio("page projection ÷ watermill-sql's default subscriber", median(ratios), 45).notBelow(10)},
 		Notes: []string{fmt.Sprintf("the log has %d events; watermill-sql is given the first %d as messages",
 			o.Events, o.Events/messageShare)},
 	}, nil
