@@ -3,10 +3,12 @@ package projections
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"strings"
 	"time"
@@ -22,15 +24,55 @@ import (
 // time for each row.
 const copyRows = 1000
 
-// preparer is what COPY needs of a transaction. *sql.Tx has it.
-type preparer interface {
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+// copier is a transaction that can COPY.
+type copier interface {
+	copyIn(ctx context.Context, query string, rows iter.Seq[[]driver.Value]) error
+}
+
+// ConnTx is the Executor of a rebuild: a transaction with the connection that it was begun on, which lets it COPY.
+type ConnTx struct {
+	*sql.Tx
+	Conn *sql.Conn
+}
+
+// copyIn has the connection for itself until the COPY is over. Were it used in between, as by the rollback that database/sql
+// sends by itself when a transaction's context ends, PostgreSQL and lib/pq would wait for each other for good. The end of ctx
+// ends the rows.
+func (tx ConnTx) copyIn(ctx context.Context, query string, rows iter.Seq[[]driver.Value]) error {
+	err := tx.Conn.Raw(func(connection any) (err error) {
+		conn, ok := connection.(driver.ConnPrepareContext)
+		if !ok {
+			return fmt.Errorf("%T can't prepare", connection)
+		}
+		statement, err := conn.PrepareContext(ctx, query)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, statement.Close()) }()
+		n := 0
+		for values := range rows {
+			if n++; n%copyRows == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			//lint:ignore SA1019 lib/pq's COPY takes no context
+			if _, err := statement.Exec(values); err != nil {
+				return err
+			}
+		}
+		//lint:ignore SA1019 as above
+		_, err = statement.Exec(nil)
+		return err
+	})
+	if err != nil && ctx.Err() != nil { // lib/pq says that the connection is bad
+		return ctx.Err()
+	}
+	return err
 }
 
 // copyIn writes rows that the table doesn't have. It reports false, and has done nothing, when they are few or when the
 // transaction can't COPY.
 func (t *rowTable[R]) copyIn(ctx context.Context, tx Tx, rows []*R) (done bool, err error) {
-	p, ok := tx.Executor.(preparer)
+	c, ok := tx.Executor.(copier)
 	if !ok || len(rows) < copyRows {
 		return false, nil
 	}
@@ -38,27 +80,21 @@ func (t *rowTable[R]) copyIn(ctx context.Context, tx Tx, rows []*R) (done bool, 
 	for i, c := range t.columns {
 		list[i] = pq.QuoteIdentifier(c.name)
 	}
-	statement, err := p.PrepareContext(ctx, fmt.Sprintf("COPY %s.%s (%s) FROM STDIN",
-		pq.QuoteIdentifier(tx.Schema), pq.QuoteIdentifier(t.name), strings.Join(list, ", ")))
+	query := fmt.Sprintf("COPY %s.%s (%s) FROM STDIN",
+		pq.QuoteIdentifier(tx.Schema), pq.QuoteIdentifier(t.name), strings.Join(list, ", "))
+	err = c.copyIn(ctx, query, func(yield func([]driver.Value) bool) {
+		values := make([]driver.Value, len(t.columns))
+		for _, r := range rows {
+			s := reflect.ValueOf(r).Elem()
+			for i, c := range t.columns {
+				values[i] = copyValue(s.FieldByIndex(c.index).Addr().Interface())
+			}
+			if !yield(values) {
+				return
+			}
+		}
+	})
 	if err != nil {
-		return false, fmt.Errorf("copy into %s: %w", t.name, err)
-	}
-	defer statement.Close()
-	values := make([]any, len(t.columns))
-	for n, r := range rows {
-		if n%copyRows == 0 && ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		s := reflect.ValueOf(r).Elem()
-		for i, c := range t.columns {
-			values[i] = copyValue(s.FieldByIndex(c.index).Addr().Interface())
-		}
-		// Without ctx, for which lib/pq would start a goroutine per row.
-		if _, err := statement.Exec(values...); err != nil {
-			return false, fmt.Errorf("copy into %s: %w", t.name, err)
-		}
-	}
-	if _, err := statement.Exec(); err != nil {
 		return false, fmt.Errorf("copy %d rows into %s: %w", len(rows), t.name, err)
 	}
 	return true, nil

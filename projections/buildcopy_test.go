@@ -2,7 +2,10 @@ package projections
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -58,6 +61,59 @@ func everyKinds(n int) []*everyKind {
 	return rows
 }
 
+// begin begins a transaction that can COPY. It is rolled back in the end.
+func begin(t *testing.T, ctx context.Context, db *pgtest.DB) ConnTx {
+	t.Helper()
+	conn, err := db.DB.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return ConnTx{tx, conn}
+}
+
+// TestCancelledCopy: a context that ends during a COPY ends it, and the transaction.
+func TestCancelledCopy(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.MustExec(`CREATE TABLE ids (id uuid)`)
+	ctx, cancel := context.WithCancel(context.Background())
+	tx := begin(t, ctx, db)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- tx.copyIn(ctx, "COPY ids (id) FROM STDIN", func(yield func([]driver.Value) bool) {
+			for n := range 20 * copyRows {
+				if n == 10*copyRows {
+					cancel()
+					time.Sleep(50 * time.Millisecond) // in which database/sql would roll back
+				}
+				if !yield([]driver.Value{domain.NameID(domain.ID{}, fmt.Sprint(n)).String()}) {
+					return
+				}
+			}
+		})
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the COPY doesn't end")
+	}
+	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`SET lock_timeout = '20s'; TRUNCATE ids`); err != nil {
+		t.Errorf("the table isn't free afterwards: %v", err)
+	}
+}
+
 // TestCopyEqualsInsert: rows that a rebuild writes by COPY are, byte for byte, those that a live page inserts.
 func TestCopyEqualsInsert(t *testing.T) {
 	t.Parallel()
@@ -68,8 +124,7 @@ func TestCopyEqualsInsert(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := everyKinds(2*copyRows + 1)
-	tx := db.MustBegin()
-	defer tx.Rollback()
+	tx := begin(t, ctx, db)
 	if err := table.insert(ctx, Tx{tx, "inserted"}, rows, conflictIgnores); err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +155,7 @@ func TestCopyKeepsTheFirst(t *testing.T) {
 	again := *rows[0]
 	again.Text = "the second"
 	rows = append(rows, &again)
-	tx := db.MustBegin()
-	defer tx.Rollback()
+	tx := begin(t, ctx, db)
 	if err := table.copyOrIgnore(ctx, Tx{tx, "copied"}, rows); err != nil {
 		t.Fatal(err)
 	}

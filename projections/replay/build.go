@@ -178,7 +178,7 @@ func (p *pass) apply(ctx context.Context, c chunk) error {
 }
 
 func (p *pass) target() projections.Tx {
-	return projections.Tx{Executor: p.tx, Schema: p.spec.BuildSchema()}
+	return projections.Tx{Executor: projections.ConnTx{Tx: p.tx, Conn: p.session.conn}, Schema: p.spec.BuildSchema()}
 }
 
 func (p *pass) begin(ctx context.Context) (err error) {
