@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"annals/domain"
@@ -18,10 +16,7 @@ import (
 	"annals/projections/replay"
 )
 
-// besideCallers is how many callers append while a replay runs: few enough not to be what it is held up by.
-const besideCallers = 4
-
-// runReplay rebuilds a fold and the audit log, beside a plain scan of the log, and shows what that does to appends.
+// runReplay rebuilds a fold and the audit log, beside a plain scan of the log, and shows what that does to a server.
 func runReplay(ctx context.Context, o *Options, d *database) (_ Report, err error) {
 	if err := d.fill(ctx, o.Events); err != nil {
 		return Report{}, err
@@ -88,58 +83,7 @@ func runReplay(ctx context.Context, o *Options, d *database) (_ Report, err erro
 			report.Ratios = append(report.Ratios, reached)
 		}
 	}
-	return report, beside(ctx, o, d, deps, auditlog.New(), &report)
-}
-
-// beside appends while nothing else runs, then while a read model is rebuilt.
-func beside(ctx context.Context, o *Options, d *database, deps replay.Deps, p projections.Projector, r *Report) (err error) {
-	sequencer, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: d.dsn})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, sequencer.Close(context.WithoutCancel(ctx))) }()
-	appends := func(over *atomic.Bool) (*tally, error) {
-		t := &tally{latency: newHistogram(), each: 1}
-		var mu sync.Mutex
-		var all sync.WaitGroup
-		var failure error
-		begun := time.Now()
-		for range besideCallers {
-			all.Go(func() {
-				w, h := &writer{client: "bench"}, newHistogram()
-				_, err := repeat(ctx, func() error { _, err := sequencer.Append(ctx, w.request()); return err }, over, h)
-				mu.Lock()
-				defer mu.Unlock()
-				t.latency.Merge(h)
-				failure = errors.Join(failure, err)
-			})
-		}
-		all.Wait()
-		t.calls = t.latency.TotalCount()
-		t.rates = []float64{float64(t.calls) / time.Since(begun).Seconds()}
-		return t, failure
-	}
-	var over atomic.Bool
-	time.AfterFunc(time.Duration(o.Rounds)*o.Slice, func() { over.Store(true) })
-	alone, err := appends(&over)
-	if err != nil {
-		return err
-	}
-	var done atomic.Bool
-	rebuilt := make(chan error, 1)
-	go func() {
-		_, err := replay.Rebuild(ctx, deps, p, replay.Options{})
-		done.Store(true)
-		rebuilt <- err
-	}()
-	during, err := appends(&done)
-	if err := errors.Join(err, <-rebuilt); err != nil {
-		return err
-	}
-	r.Rows = append(r.Rows, alone.row(cell{"append alone", besideCallers}), during.row(cell{"append beside a replay", besideCallers}))
-	r.Ratios = append(r.Ratios, ratioAtMost("an append's p99 beside a replay ÷ alone",
-		float64(during.latency.ValueAtQuantile(99))/float64(max(1, alone.latency.ValueAtQuantile(99))), 2))
-	return nil
+	return report, beside(ctx, o, d, &report)
 }
 
 // scan reads the log plainly: one prepared statement, every column into a variable.

@@ -81,10 +81,7 @@ func launch(program, dsn string, l limits) (*server, error) {
 	s := &server{ended: make(chan error, 1), log: &tail{}, listening: make(chan string, 1)}
 	s.cmd = exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--log-level", "warn",
 		"--max-commands", strconv.Itoa(l.commands), "--max-connections", strconv.Itoa(l.connections))
-	// Nothing of somebody else's server is taken over, and no file of secrets is left behind.
-	ours := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ANNALS_") })
-	s.cmd.Env = append(ours, "ANNALS_DATABASE_URL="+dsn,
-		"ANNALS_SIGNING_PASSPHRASE=of a benchmark", "ANNALS_SUBJECT_KEYS_PASSPHRASE=of a benchmark")
+	s.cmd.Env = environment(dsn)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -102,6 +99,13 @@ func launch(program, dsn string, l limits) (*server, error) {
 		s.ended <- s.cmd.Wait()
 	}()
 	return s, nil
+}
+
+// environment is what annals runs in. Nothing of somebody else's server is taken over, and no file of secrets is left behind.
+func environment(dsn string) []string {
+	ours := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ANNALS_") })
+	return append(ours, "ANNALS_DATABASE_URL="+dsn,
+		"ANNALS_SIGNING_PASSPHRASE=of a benchmark", "ANNALS_SUBJECT_KEYS_PASSPHRASE=of a benchmark")
 }
 
 // await waits until the server listens; one that doesn't is stopped.
