@@ -2,6 +2,7 @@ package auditlog_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,44 @@ func TestEntriesAreWhatWasRecorded(t *testing.T) {
 			g.OccurredAt.Location() != time.UTC || g.CorrelationID != e.CorrelationID || g.CausationID != e.CausationID ||
 			g.RequestID != e.RequestID {
 			t.Errorf("entry %+v\nof %+v", g, e)
+		}
+	}
+}
+
+// TestSpans: however few positions a page looks at, whoever follows Next sees what matches, and no page looks further.
+func TestSpans(t *testing.T) {
+	t.Parallel()
+	q, events := serve(t)
+	product := events[0].AggregateID
+	for _, c := range []struct {
+		filter auditlog.Filter
+		span   int64
+		want   []int64
+		pages  int
+	}{
+		{auditlog.Filter{EventTypes: []string{"product.registered"}}, 1, []int64{1, 5}, 5},
+		{auditlog.Filter{AggregateType: "product"}, 2, []int64{1, 4, 5}, 3},
+		{auditlog.Filter{ActorID: "someone"}, 2, nil, 3},
+		{auditlog.Filter{From: events[4].OccurredAt.Add(time.Hour)}, 4, nil, 2},
+		{auditlog.Filter{To: events[0].OccurredAt}, 5, nil, 1},
+		{auditlog.Filter{}, 1, []int64{1, 2, 3, 4, 5}, 1},
+		{auditlog.Filter{ActorID: "tester", AggregateID: &product}, 1, []int64{1, 4}, 1},
+		{auditlog.Filter{ActorID: "tester", CorrelationID: "request-3"}, 1, []int64{3}, 1},
+	} {
+		var got []int64
+		pages := 0
+		for after := int64(0); pages == 0 || after > 0; pages++ {
+			page, err := auditlog.ListSpan(q, context.Background(), eventstore.AllClients, c.filter, after, 10, c.span)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Items {
+				got = append(got, e.Position)
+			}
+			after = page.Next
+		}
+		if !slices.Equal(got, c.want) || pages != c.pages {
+			t.Errorf("%+v, %d positions a page: %v in %d pages, want %v in %d", c.filter, c.span, got, pages, c.want, c.pages)
 		}
 	}
 }

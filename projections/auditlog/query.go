@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/lib/pq"
@@ -27,14 +28,33 @@ type Queries struct{ tenants *eventstore.Tenants }
 // NewQueries makes the queries over the one path to tenant data.
 func NewQueries(tenants *eventstore.Tenants) *Queries { return &Queries{tenants} }
 
-// List gives at most limit entries after a position. Client may be AllClients.
+// pageSpan is how many positions a page looks at for entries that no index finds: what a request costs doesn't grow with
+// the log.
+const pageSpan = 100_000
+
+// List gives at most limit entries after a position. Client may be AllClients. There may be more after fewer than limit, or
+// none: then Next says where to go on.
 func (q *Queries) List(
 	ctx context.Context, client string, f Filter, after int64, limit int,
 ) (projections.List[Entry], error) {
-	list, err := projections.ReadList(ctx, q.tenants, client, Spec(), "entries", "position", f.conditions(), after, limit,
+	return q.list(ctx, client, f, after, limit, pageSpan)
+}
+
+func (q *Queries) list(
+	ctx context.Context, client string, f Filter, after int64, limit int, span int64,
+) (projections.List[Entry], error) {
+	conditions, end := f.conditions(), int64(math.MaxInt64)
+	if f.looks() && after < end-span {
+		end = after + span
+		conditions.And("position <= ?", end)
+	}
+	list, err := projections.ReadList(ctx, q.tenants, client, Spec(), "entries", "position", conditions, after, limit,
 		func(e Entry) int64 { return e.Position })
 	if err != nil {
 		return list, err
+	}
+	if list.Next == 0 && list.Position > end {
+		list.Next = end
 	}
 	recorded := make([]eventstore.Recorded, len(list.Items))
 	for i := range list.Items {
@@ -73,11 +93,21 @@ func (q *Queries) Export(ctx context.Context, client string, f Filter, after, up
 			}
 			size += entryBytes + len(e.EventData)
 		}
-		if page.Next == 0 {
+		if page.Next == 0 || page.Next >= upTo {
 			return nil
 		}
-		after, limit = page.Next, min(max(len(page.Items)*exportBytes/size, 1), exportPage)
+		after = page.Next
+		if size > 0 {
+			limit = min(max(len(page.Items)*exportBytes/size, 1), exportPage)
+		}
 	}
+}
+
+// looks reports that entries are found by looking at them, one after the other: the log and its clients, aggregates and
+// correlations have indexes.
+func (f Filter) looks() bool {
+	others := f.ActorID != "" || len(f.EventTypes) > 0 || f.AggregateType != "" || !f.From.IsZero() || !f.To.IsZero()
+	return others && f.AggregateID == nil && f.CorrelationID == ""
 }
 
 func (f Filter) conditions() *projections.Conditions {

@@ -140,6 +140,9 @@ WHERE coalesce((SELECT max(aggregate_version) FROM plain_events WHERE aggregate_
 const copyRows = 1000
 
 func copyIn(ctx context.Context, conn *sqlx.Conn, w *writer) (func() error, error) {
+	// A transaction that database/sql rolls back in the middle of a COPY hangs, and with a context that can end lib/pq starts
+	// a goroutine for each row.
+	ctx = context.WithoutCancel(ctx)
 	return func() error {
 		tx, err := conn.BeginTx(ctx, nil)
 		if err != nil {

@@ -1,0 +1,4 @@
+package auditlog
+
+// ListSpan is List with another span.
+var ListSpan = (*Queries).list
