@@ -91,6 +91,7 @@ func TestMisuse(t *testing.T) {
 		{"replay --all products", "--all"},
 		{"replay nothing", "there is no read model"},
 		{"replay --all --workers 65", "--workers"},
+		{"replay --all --gentle --workers 2", "--gentle"},
 		{"demo --scale 0", "--scale"},
 		{"demo --url nowhere", "--url"},
 		{"doctor --output xml", "table or json"},

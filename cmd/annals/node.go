@@ -115,7 +115,7 @@ func startNode(ctx context.Context, cfg *serveConfig, dsn string, logger *slog.L
 	n.work.Go(func() { n.integrity.signer.Run(workCtx) })
 	n.work.Go(func() { n.watchCompatibility(workCtx, owner.DB) })
 	deps := replay.Deps{DB: owner.DB, Registry: n.registry, Logger: logger}
-	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{})
+	n.rebuilds = replay.NewManager(workCtx, deps, readModels(), replay.Options{Gentle: true}) // beside requests
 	n.metrics.MustRegister(collector{n}, n.commands.duration)
 	n.rebuilds.OnSwitched = func(ctx context.Context, r replay.Result, actor string) {
 		if err := n.recordRebuild(ctx, r, actor); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 // replayFlags are the flags of annals replay.
 type replayFlags struct {
 	all, dryRun bool
+	gentle      bool
 	workers     int
 	until       int64
 	output      outputFlag
@@ -34,8 +36,10 @@ func (c *cli) replayCommand() *cobra.Command {
 then switches in one transaction. Interrupted, it leaves the old tables in use and resumes where it was.
 
 --dry-run rebuilds, compares with the live rows and prints the differences; it exits with 1 when there are any.
---until rebuilds as of a position, compares and keeps the rows in their build schema; it never switches.`,
-		Example: "  annals replay --all\n  annals replay products carts --workers 2\n  annals replay --all --dry-run\n" +
+--until rebuilds as of a position, compares and keeps the rows in their build schema; it never switches.
+--gentle takes one processor and one reader, which rests as long as it works: servers beside it stay quicker, and it takes
+up to twice as long.`,
+		Example: "  annals replay --all\n  annals replay products carts --workers 2\n  annals replay --all --gentle\n  annals replay --all --dry-run\n" +
 			"  annals replay products --until 1000",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.all == (len(args) > 0) {
@@ -50,6 +54,9 @@ then switches in one transaction. Interrupted, it leaves the old tables in use a
 			if f.workers < 0 || f.workers > 64 || f.until < 0 {
 				return misuse(cmd, "--workers must be 0 to 64 and --until a position")
 			}
+			if f.gentle && f.workers > 1 {
+				return misuse(cmd, "--gentle has one reader: leave --workers out")
+			}
 			projectors, err := chooseReadModels(cmd, args)
 			if err != nil {
 				return err
@@ -62,6 +69,7 @@ then switches in one transaction. Interrupted, it leaves the old tables in use a
 	flags := cmd.Flags()
 	flags.BoolVar(&f.all, "all", false, "rebuild every read model")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "compare with the live tables and print the differences, don't switch")
+	flags.BoolVar(&f.gentle, "gentle", false, "leave more of the machine to servers beside it")
 	flags.IntVar(&f.workers, "workers", 0, "`number` of readers that fetch and decode (default: one per processor, at most 4)")
 	flags.Int64Var(&f.until, "until", 0, "rebuild as of this `position`, compare, don't switch")
 	f.output.register(cmd)
@@ -101,6 +109,9 @@ func chooseReadModels(cmd *cobra.Command, names []string) ([]projections.Project
 }
 
 func (c *cli) replay(ctx context.Context, n *node, projectors []projections.Projector, f *replayFlags) error {
+	if f.gentle {
+		runtime.GOMAXPROCS(1)
+	}
 	bar := progress.New(c.stderr)
 	defer bar.Close()
 	owner, err := n.pool(eventstore.RoleOwner, max(f.workers, 4)+1, "replay")
@@ -108,7 +119,7 @@ func (c *cli) replay(ctx context.Context, n *node, projectors []projections.Proj
 		return err
 	}
 	results, err := replay.RebuildAll(ctx, replay.Deps{DB: owner.DB, Registry: n.registry, Logger: n.logger}, projectors,
-		replay.Options{Workers: f.workers, Until: f.until, DryRun: f.dryRun, Progress: bar.Update})
+		replay.Options{Workers: f.workers, Gentle: f.gentle, Until: f.until, DryRun: f.dryRun, Progress: bar.Update})
 	bar.Close()
 	for _, r := range results {
 		if r.Switched {

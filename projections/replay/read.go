@@ -29,6 +29,7 @@ type log struct {
 	decoder *projections.Decoder
 	types   []string // nil: all
 	raw     bool     // payloads aren't wanted
+	rests   bool     // a reader rests as long as it works
 }
 
 func (l log) query() string {

@@ -31,6 +31,9 @@ type Deps struct {
 type Options struct {
 	// Workers is how many readers fetch and decode in parallel; 0: one per processor, at most 4.
 	Workers int
+	// Gentle has one reader, whatever Workers says, that rests after each chunk for as long as it took: for a log whose
+	// server mustn't be much slower meanwhile. The rebuild takes up to twice as long.
+	Gentle bool
 	// Until, when above 0, builds the rows as they were after the event of that position, compares them with the live
 	// ones and doesn't switch. The build schema is kept for looking into, until the next rebuild, which goes on from it.
 	Until int64
@@ -79,6 +82,9 @@ const (
 func (o Options) withDefaults(db *sql.DB) Options {
 	if o.Workers <= 0 {
 		o.Workers = min(runtime.GOMAXPROCS(0), maxDefaultWorkers)
+	}
+	if o.Gentle {
+		o.Workers = 1
 	}
 	if limit := db.Stats().MaxOpenConnections; limit > 0 {
 		o.Workers = max(1, min(o.Workers, limit-1))
@@ -168,7 +174,7 @@ func begin(ctx context.Context, deps Deps, projector projections.Projector, opts
 	return &builder{
 		db: deps.DB, spec: spec, projector: projector, opts: opts.withDefaults(deps.DB), session: s,
 		registry: deps.Registry,
-		log:      log{decoder: projections.NewDecoder(deps.Registry), types: spec.EventTypes, raw: spec.Raw},
+		log:      log{decoder: projections.NewDecoder(deps.Registry), types: spec.EventTypes, raw: spec.Raw, rests: opts.Gentle},
 		logger:   logger.With("projection", spec.Name, "version", spec.Version),
 		tracker:  newTracker(spec.Name, spec.Version, opts.Progress),
 		started:  time.Now(),

@@ -53,6 +53,23 @@ func TestRebuildEqualsLive(t *testing.T) {
 	}
 }
 
+// TestGentle: one reader that rests reads all that several would.
+func TestGentle(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(3*chunkEvents + 1)
+	opts := Options{Gentle: true, Workers: 4}
+	if workers := opts.withDefaults(b.deps.DB).Workers; workers != 1 {
+		t.Errorf("%d readers", workers)
+	}
+	b.live(bulkTotals{})
+	result, err := Rebuild(b.ctx, b.deps, bulkTotals{}, opts)
+	if err != nil || !result.Switched || result.Position != 3*chunkEvents+1 {
+		t.Errorf("result %+v, error %v", result, err)
+	}
+	b.equalsReplay(bulkTotals{})
+}
+
 // TestSameTables: the rebuilt tables have the same indexes, constraints, policies, grants and owner, under the same names.
 func TestSameTables(t *testing.T) {
 	t.Parallel()

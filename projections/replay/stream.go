@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -100,18 +101,31 @@ func (l log) readSpan(ctx context.Context, statement *sql.Stmt, s span, shared n
 		return fmt.Errorf("read events after %d: %w", s.from, err)
 	}
 	defer rows.Close()
-	stopped := false
+	stopped, began := false, time.Now()
 	err = l.drain(rows, s.from, s.to, shared, func(c chunk) bool {
+		worked := time.Since(began)
 		select {
 		case s.chunks <- c:
-			return true
 		case <-ctx.Done():
 			stopped = true
 			return false
 		}
+		if l.rests {
+			rest(ctx, worked)
+			began = time.Now()
+		}
+		return true
 	})
 	if err == nil && stopped {
 		return errStopped
 	}
 	return err
+}
+
+// rest leaves the processors and PostgreSQL's to others, for a while or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }

@@ -15,8 +15,8 @@ const (
 	besideRate    = 400 // commands a second
 )
 
-// beside has a server answer a steady load of commands alone, and then while annals replay rebuilds read models of its in a
-// process of its own.
+// beside has a server answer a steady load of commands alone, and then while annals replay --gentle rebuilds read models of
+// its in a process of its own.
 func beside(ctx context.Context, o *Options, d *database, r *Report) (err error) {
 	one := *o
 	one.Servers = 1
@@ -67,7 +67,7 @@ func beside(ctx context.Context, o *Options, d *database, r *Report) (err error)
 // replayAgain rebuilds until ctx ends, which isn't an error.
 func replayAgain(ctx context.Context, program, dsn string) error {
 	for {
-		cmd := exec.CommandContext(ctx, program, "replay", "audit_log", "products")
+		cmd := exec.CommandContext(ctx, program, "replay", "audit_log", "products", "--gentle")
 		cmd.Env, cmd.Cancel = environment(dsn), func() error { return cmd.Process.Signal(os.Interrupt) }
 		if said, err := cmd.CombinedOutput(); ctx.Err() != nil {
 			return nil
