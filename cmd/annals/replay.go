@@ -38,7 +38,7 @@ then switches in one transaction. Interrupted, it leaves the old tables in use a
 --dry-run rebuilds, compares with the live rows and prints the differences; it exits with 1 when there are any.
 --until rebuilds as of a position, compares and keeps the rows in their build schema; it never switches.
 --gentle takes one processor and one reader, which rests as long as it works: servers beside it stay quicker, and it takes
-up to twice as long.`,
+longer, two and a half times as long at worst with two processors.`,
 		Example: "  annals replay --all\n  annals replay products carts --workers 2\n  annals replay --all --gentle\n  annals replay --all --dry-run\n" +
 			"  annals replay products --until 1000",
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -32,7 +32,7 @@ type Options struct {
 	// Workers is how many readers fetch and decode in parallel; 0: one per processor, at most 4.
 	Workers int
 	// Gentle has one reader, whatever Workers says, that rests after each chunk for as long as it took: for a log whose
-	// server mustn't be much slower meanwhile. The rebuild takes up to twice as long.
+	// server mustn't be much slower meanwhile. The rebuild takes longer.
 	Gentle bool
 	// Until, when above 0, builds the rows as they were after the event of that position, compares them with the live
 	// ones and doesn't switch. The build schema is kept for looking into, until the next rebuild, which goes on from it.
