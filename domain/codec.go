@@ -24,7 +24,7 @@ func AddMember(name, value string) Upcaster {
 		// stays that, and is refused when it is decoded.
 		if open := bytes.TrimRight(data, " \t\r\n"); len(open) > 2 && open[0] == '{' && open[1] == '"' && open[len(open)-1] == '}' &&
 			!bytes.Contains(open, quoted) && bytes.IndexByte(open, '\\') < 0 {
-			return append(append(make([]byte, 0, len(open)+len(member)), open[:len(open)-1]...), member...), nil
+			return slices.Concat(open[:len(open)-1], member), nil
 		}
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(data, &members); err != nil {

@@ -116,6 +116,19 @@ func FuzzAddMember(f *testing.F) {
 	})
 }
 
+// TestAddMemberReplaces: a member that is there already, however its name is written, doesn't stay beside the new one: of two,
+// a null wouldn't win.
+func TestAddMemberReplaces(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{`{"note":"old"}`, `{"a":1,"no\u0074e":"old"}`} {
+		upcasted, err := domain.AddMember("note", "null")([]byte(data))
+		var got struct{ Note string }
+		if err := errors.Join(err, json.Unmarshal(upcasted, &got)); err != nil || got.Note != "" {
+			t.Errorf("%s becomes %s: %v", data, upcasted, err)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	r := lampRegistry(t)

@@ -39,7 +39,7 @@ type ConnTx struct {
 // sends by itself when a transaction's context ends, PostgreSQL and lib/pq would wait for each other for good. The end of ctx
 // ends the rows.
 func (tx ConnTx) copyIn(ctx context.Context, query string, rows iter.Seq[[]driver.Value]) error {
-	err := tx.Conn.Raw(func(connection any) (err error) {
+	err := tx.Conn.Raw(func(connection any) error {
 		conn, ok := connection.(driver.ConnPrepareContext)
 		if !ok {
 			return fmt.Errorf("%T can't prepare", connection)
@@ -48,7 +48,7 @@ func (tx ConnTx) copyIn(ctx context.Context, query string, rows iter.Seq[[]drive
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, statement.Close()) }()
+		defer statement.Close() // it only fails with an error that came before
 		n := 0
 		for values := range rows {
 			if n++; n%copyRows == 0 && ctx.Err() != nil {
