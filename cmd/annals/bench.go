@@ -39,7 +39,8 @@ func (c *cli) benchCommand() *cobra.Command {
 		Short: "Measure Annals beside the usual ways to do the same",
 		Long:  long + "\nWithout a name it runs all of them.",
 		Example: "  annals bench append\n  annals bench append --callers 1,128,512 --log 1000000 --subscribers 10\n" +
-			"  annals bench http --servers 2 --tenants 1000\n  annals bench overload --slice 2s\n  annals bench --output json > bench.json",
+			"  annals bench http --servers 2 --tenants 1000\n  annals bench overload --slice 2s\n" +
+			"  annals bench peers --peers cmd/annals/internal/bench/peers --callers 32,128\n  annals bench --output json > bench.json",
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(cmd); err != nil {
@@ -73,6 +74,7 @@ func (c *cli) benchCommand() *cobra.Command {
 	flags.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "`projections` that do nothing, beside append")
 	flags.IntVar(&o.Servers, "servers", o.Servers, "`servers` on one database, for http and overload")
 	flags.Int64Var(&o.Stream, "stream", o.Stream, "`events` of the stream that load reads")
+	flags.StringVar(&o.Peers, "peers", o.Peers, "`directory` into which npm installed message-db and Emmett; empty: peers goes without")
 	flags.BoolVar(&guard, "guard", false, "fail when a ratio is below its floor, which is far below what has been reached")
 	return cmd
 }

@@ -21,7 +21,7 @@ func TestBenchMeasuresEachWayBesideItsBaseline(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.stdout.String()), &report); err != nil {
 		t.Fatalf("%v: %s", err, p.stdout)
 	}
-	ways := map[string]int{"append": 10, "http": 2, "overload": 4, "project": 2, "replay": 5, "load": 2, "lag": 2}
+	ways := map[string]int{"append": 12, "peers": 6, "http": 2, "overload": 4, "project": 2, "replay": 5, "load": 2, "lag": 2}
 	for _, r := range report.Benchmarks {
 		if len(r.Rows) != ways[r.Benchmark] {
 			t.Errorf("%s has %d rows, want %d: %+v", r.Benchmark, len(r.Rows), ways[r.Benchmark], r.Rows)

@@ -28,7 +28,9 @@ type Options struct {
 	Subscribers int
 	Servers     int   // that http and overload run on one database
 	Stream      int64 // events of the stream that load reads
-	Note        io.Writer
+	// Peers is a directory into which npm has installed what peers measures beside pgbench and watermill-sql; empty: nowhere.
+	Peers string
+	Note  io.Writer
 }
 
 // Defaults are the sizes with which all benchmarks together take a few minutes.
@@ -154,6 +156,7 @@ type Benchmark struct {
 func All() []Benchmark {
 	return []Benchmark{
 		{"append", "appends beside single-row INSERTs, one transaction per append, bulk INSERTs and COPY", runAppend},
+		{"peers", "appends beside pgbench, watermill-sql's publisher, message-db and Emmett", runPeers},
 		{"http", "whole commands over HTTP beside single-row INSERTs", runHTTP},
 		{"overload", "five times the commands that a server can take, from CPUs of their own", runOverload},
 		{"project", "a live projection beside watermill-sql's default subscriber", runProject},

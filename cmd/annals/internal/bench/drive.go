@@ -21,8 +21,17 @@ type way struct {
 	// each is how many events a call writes.
 	each int
 	// start prepares callers, each of which does one call at a time, and gives what cleans up after them.
-	start func(ctx context.Context, callers int) (calls []func() error, stop func(), err error)
-	most  int // callers it is measured with at most; 0: any number
+	start func(ctx context.Context, callers int) (calls []func() error, stop func() error, err error)
+	// run, where there is no start, lets callers of a program of its own work for about so long.
+	run  func(ctx context.Context, callers int, d time.Duration, into *tally) (spell, error)
+	most int // callers it is measured with at most; 0: any number
+}
+
+// spell is what callers did in one go.
+type spell struct {
+	done, refused int64 // calls
+	took          time.Duration
+	cpu           time.Duration // of a program of its own
 }
 
 // errLater is an answer that says to come back later: it counts as refused, not as failed.
@@ -39,66 +48,72 @@ type tally struct {
 }
 
 // driven lets the callers work for a time.
-func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, into *tally) error {
+func driven(ctx context.Context, m *meter, w way, callers int, d time.Duration, into *tally) (err error) {
 	processes := len(childrenOf(m.postmaster))
-	calls, stop, err := w.start(ctx, callers)
-	if stop != nil {
-		defer func() {
-			stop()
-			m.settle(processes)
-		}()
-	}
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	var failure error
-	var done, refused int64
-	var elapsed time.Duration
-	spent, err := m.during(ctx, func() error {
-		var over atomic.Bool
-		timer := time.AfterFunc(d, func() { over.Store(true) })
-		defer timer.Stop()
-		var all sync.WaitGroup
-		begun := time.Now()
-		for _, call := range calls {
-			all.Go(func() {
-				h := newHistogram()
-				later, err := repeat(ctx, call, &over, h)
-				mu.Lock()
-				defer mu.Unlock()
-				into.latency.Merge(h)
-				done, refused, failure = done+h.TotalCount(), refused+later, cmp.Or(failure, err)
-			})
+	work := func() (spell, error) { return w.run(ctx, callers, d, into) }
+	if w.start != nil {
+		calls, stop, failed := w.start(ctx, callers)
+		if stop != nil {
+			defer func() {
+				err = errors.Join(err, stop())
+				m.settle(processes)
+			}()
 		}
-		all.Wait()
-		elapsed = time.Since(begun)
-		return failure
-	})
+		if failed != nil {
+			return failed
+		}
+		work = func() (spell, error) { return together(ctx, calls, d, into) }
+	}
+	var did spell
+	spent, err := m.during(ctx, func() (err error) { did, err = work(); return err })
 	if err != nil {
 		return err
 	}
-	into.rates = append(into.rates, float64(done*int64(w.each))/elapsed.Seconds())
-	into.calls += done
-	into.refused += refused
+	spent.program += did.cpu
+	into.rates = append(into.rates, float64(did.done*int64(w.each))/did.took.Seconds())
+	into.calls += did.done
+	into.refused += did.refused
 	into.cost.add(spent)
 	return nil
+}
+
+// together lets each caller repeat its call in a goroutine of its own.
+func together(ctx context.Context, calls []func() error, d time.Duration, into *tally) (did spell, failure error) {
+	var mu sync.Mutex
+	var over atomic.Bool
+	timer := time.AfterFunc(d, func() { over.Store(true) })
+	defer timer.Stop()
+	var all sync.WaitGroup
+	begun := time.Now()
+	for _, call := range calls {
+		all.Go(func() {
+			h := newHistogram()
+			later, err := repeat(ctx, call, &over, h)
+			mu.Lock()
+			defer mu.Unlock()
+			into.latency.Merge(h)
+			did.done, did.refused, failure = did.done+h.TotalCount(), did.refused+later, cmp.Or(failure, err)
+		})
+	}
+	all.Wait()
+	did.took = time.Since(begun)
+	return did, failure
 }
 
 // onConnections gives each caller a connection to the database of its own. stop closes them all.
 func onConnections(
 	ctx context.Context, d *database, callers int, call func(i int, conn *sqlx.Conn) (func() error, error),
-) (calls []func() error, stop func(), err error) {
+) (calls []func() error, stop func() error, err error) {
 	db, err := eventstore.OpenDB(d.dsn, eventstore.RoleOwner, callers, "annals bench")
 	if err != nil {
 		return nil, nil, err
 	}
 	var open []*sqlx.Conn
-	stop = func() {
+	stop = func() (err error) {
 		for _, conn := range open { // which db.Close leaves to their users
-			conn.Close()
+			err = errors.Join(err, conn.Close())
 		}
-		db.Close()
+		return errors.Join(err, db.Close())
 	}
 	for i := range callers {
 		conn, err := db.Connx(ctx)

@@ -43,7 +43,7 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 		calls[i] = c.command
 	}
 	t, err := compare(ctx, &sizes, newMeter(ctx, d.owner, pids(servers)...), []way{
-		{name: waySequencer, each: 1, start: func(context.Context, int) ([]func() error, func(), error) {
+		{name: waySequencer, each: 1, start: func(context.Context, int) ([]func() error, func() error, error) {
 			return calls, nil, nil
 		}},
 		plainInserts(d),
@@ -67,7 +67,7 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 }
 
 func plainInserts(d *database) way {
-	return way{name: wayInsert, each: 1, start: func(ctx context.Context, callers int) ([]func() error, func(), error) {
+	return way{name: wayInsert, each: 1, start: func(ctx context.Context, callers int) ([]func() error, func() error, error) {
 		return onConnections(ctx, d, callers, func(_ int, conn *sqlx.Conn) (func() error, error) {
 			stmt, err := conn.PreparexContext(ctx, httpInsert)
 			if err != nil {

@@ -150,7 +150,7 @@ func runLoad(ctx context.Context, o *Options, d *database) (_ Report, err error)
 		return Report{}, err
 	}
 	load := func(name string) way {
-		return way{name: name, each: 1, start: func(ctx context.Context, _ int) ([]func() error, func(), error) {
+		return way{name: name, each: 1, start: func(ctx context.Context, _ int) ([]func() error, func() error, error) {
 			return []func() error{func() error {
 				store.States.Forget()
 				state, err := store.States.Current(ctx, "bench", "product", id)
