@@ -165,9 +165,6 @@ func encodeColumn(buf []byte, k kind, values []any) []byte {
 	return buf
 }
 
-// postgresEpoch is 2000-01-01 in microseconds of Unix time.
-const postgresEpoch = 946_684_800_000_000
-
 // appendValue appends one element, which v points to. Common types come first; the rest is done by reflection.
 func appendValue(buf []byte, v any) (out []byte, null bool) {
 	switch v := v.(type) {

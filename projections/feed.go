@@ -34,6 +34,7 @@ type feed struct {
 	log       *slog.Logger
 	query     string          // of a page
 	frameSize int             // of the last page, in bytes
+	record    []byte          // reused buffer
 	events    []Event         // of the last page, whose memory the next one takes
 	wanted    map[string]bool // the event types; nil: all
 	tail      *tailPage       // the page under way, when it is the tail's

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -20,50 +19,18 @@ const topic = "events"
 // typedSpan is how many pages' worth of positions a page spans for a subscriber that wants only some event types.
 const typedSpan = 10
 
-// eventColumns are an event's columns in the order of eventScanner, each with what the header row has in its place. A
-// lean subscriber gets the first of them.
-var eventColumns = [...]struct{ name, header string }{
-	{"position", "low"}, {"aggregate_version", "high"}, {"aggregate_id", "NULL::uuid"}, {"schema_version", "0"},
-	{"occurred_at", "timestamptz 'epoch'"}, {"event_type", "''"}, {"aggregate_type", "''"}, {"client_id", "''"},
-	{"data", "NULL::json"},
-	{"event_id", "NULL::uuid"}, {"recorded_at", "timestamptz 'epoch'"}, {"actor_id", "''"}, {"correlation_id", "''"},
-	{"causation_id", "''"}, {"request_id", "''"}, {"metadata", "NULL::json"},
-	{"leaf_version", "0"}, {"data_salt", "''::bytea"}, {"metadata_salt", "''::bytea"},
-}
-
-// How many columns subscribers get: a lean one, one that isn't the sealer.
-const (
-	leanColumns = 9
-	fullColumns = 16
-)
-
-func columnCount(spec Spec) int {
-	switch {
-	case spec.Lean:
-		return leanColumns
-	case spec.Kind == KindSealer:
-		return len(eventColumns)
-	default:
-		return fullColumns
-	}
-}
-
 // pageRows reads the page in bounds (low, high]: a header row with the bounds, and the events, less those an operator
 // skipped. Positions are dense: the bounds are known without looking at the events, and those a subscriber doesn't want
 // never leave the server. $1 name, $2 version, $3 event types or null, $4 the most rows.
 func pageRows(spec Spec) string {
-	var header, events []string
-	for _, c := range eventColumns[:columnCount(spec)] {
-		header, events = append(header, c.header), append(events, "e."+c.name)
-	}
 	wanted := `e.event_type = ANY ($3::text[])`
 	if spec.EventTypes == nil {
 		wanted = `$3::text[] IS NULL` // true
 	}
 	return `
-	SELECT ` + strings.Join(header, ", ") + ` FROM bounds
+	SELECT record_send(ROW(low, high)) FROM bounds
 	UNION ALL (
-	SELECT ` + strings.Join(events, ", ") + ` FROM annals.events e
+	SELECT ` + RecordOf(spec) + ` FROM annals.events e
 	WHERE e.position > (SELECT low FROM bounds) AND e.position <= (SELECT high FROM bounds)
 	  AND ` + wanted + `
 	  AND e.position NOT IN (SELECT s.position FROM annals.skipped_events s WHERE s.projection = $1 AND s.version = $2)
@@ -207,33 +174,40 @@ type bounds struct {
 
 // drain reads a page's result, which stands at its header, into a frame.
 func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string, err error) {
-	scan := newEventScanner(f.spec)
-	if err := rows.Scan(scan.dest...); err != nil {
-		return b, nil, "", fmt.Errorf("scan a page's header: %w", err)
+	var raw sql.RawBytes
+	if err = rows.Scan(&raw); err == nil {
+		b.from, b.to, err = readBounds(raw)
 	}
-	b = bounds{taken: true, from: scan.e.Position, to: scan.e.AggregateVersion}
+	if err != nil {
+		return bounds{}, nil, "", fmt.Errorf("scan a page's header: %w", err)
+	}
+	b.taken = true
 	if b.to <= b.from {
 		return b, nil, "", rows.Err()
 	}
 	high, count, last := b.to, 0, b.from
 	frame = beginFrame(f.frameSize)
 	for rows.Next() {
-		if err := rows.Scan(scan.dest...); err != nil {
-			return b, nil, "", fmt.Errorf("scan an event: %w", err)
+		var position int64
+		if err = rows.Scan(&raw); err == nil {
+			position, err = recordPosition(raw)
 		}
-		e, err := scan.event()
 		if err != nil {
-			return b, nil, "", err
+			return b, nil, "", fmt.Errorf("scan an event after %d: %w", last, err)
 		}
-		if e.Position <= last || e.Position > high {
-			return b, nil, "", fmt.Errorf("the page after %d holds position %d after %d", b.from, e.Position, last)
+		if position <= last || position > high {
+			return b, nil, "", fmt.Errorf("the page after %d holds position %d after %d", b.from, position, last)
 		}
 		if count == 0 {
-			correlation = e.CorrelationID
+			var first Event
+			if err := ReadRecord(raw, &first, make(Names)); err != nil {
+				return b, nil, "", err
+			}
+			correlation = first.CorrelationID
 		}
-		last = e.Position
+		last = position
 		count++
-		frame = appendFrame(frame, e)
+		frame = appendFrame(frame, raw)
 	}
 	if err := rows.Err(); err != nil {
 		return b, nil, "", fmt.Errorf("read a page: %w", err)
@@ -245,41 +219,6 @@ func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string
 	endFrame(frame, b.from, b.to, count)
 	f.frameSize = len(frame)
 	return b, frame, correlation, nil
-}
-
-// eventScanner scans rows of eventColumns. What it gives is valid until the next row.
-type eventScanner struct {
-	e                             Event
-	id, aggregate, data, metadata sql.RawBytes
-	dataSalt, metadataSalt        sql.RawBytes
-	dest                          []any
-}
-
-func newEventScanner(spec Spec) *eventScanner {
-	s := new(eventScanner)
-	e := &s.e
-	s.dest = []any{
-		&e.Position, &e.AggregateVersion, &s.aggregate, &e.SchemaVersion, &e.OccurredAt, &e.EventType, &e.AggregateType,
-		&e.ClientID, &s.data,
-		&s.id, &e.RecordedAt, &e.ActorID, &e.CorrelationID, &e.CausationID, &e.RequestID, &s.metadata,
-		&e.Seal.LeafVersion, &s.dataSalt, &s.metadataSalt,
-	}[:columnCount(spec)]
-	return s
-}
-
-// event gives the row that was scanned.
-func (s *eventScanner) event() (*Event, error) {
-	if err := s.e.AggregateID.UnmarshalText(s.aggregate); err != nil {
-		return nil, fmt.Errorf("position %d: aggregate %q: %w", s.e.Position, s.aggregate, err)
-	}
-	if len(s.dest) > leanColumns {
-		if err := s.e.EventID.UnmarshalText(s.id); err != nil {
-			return nil, fmt.Errorf("position %d: event %q: %w", s.e.Position, s.id, err)
-		}
-	}
-	s.e.Data, s.e.Metadata = []byte(s.data), []byte(s.metadata)
-	s.e.Seal.DataSalt, s.e.Seal.MetadataSalt = s.dataSalt, s.metadataSalt
-	return &s.e, nil
 }
 
 // readPage reads a page outside a transaction, for policies.

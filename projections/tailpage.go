@@ -130,17 +130,15 @@ func (f *feed) drainTail(rows *sql.Rows, page *tailPage) (b bounds, frame []byte
 // frameTail frames a page's events, each as the log would give it to the subscriber.
 func (f *feed) frameTail(page *tailPage, recorded map[int64]time.Time) (frame []byte, correlation string) {
 	frame = beginFrame(f.frameSize)
+	columns := columnCount(f.spec)
 	for i, e := range page.events {
 		event := Event{Envelope: e.Envelope}
 		event.RecordedAt = recorded[e.Batch]
-		if f.spec.Lean {
-			event.EventID, event.RecordedAt, event.ActorID, event.Metadata = Event{}.EventID, time.Time{}, "", nil
-			event.CorrelationID, event.CausationID, event.RequestID = "", "", ""
-		}
-		if i == 0 {
+		if i == 0 && !f.spec.Lean {
 			correlation = event.CorrelationID
 		}
-		frame = appendFrame(frame, &event)
+		f.record = appendRecord(f.record[:0], &event, columns)
+		frame = appendFrame(frame, f.record)
 	}
 	endFrame(frame, page.from, page.to, len(page.events))
 	f.frameSize = len(frame)

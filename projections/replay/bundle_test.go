@@ -174,7 +174,7 @@ func (n node) page(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	to := min(head, from+500)
-	c, err := (log{decoder: projections.NewDecoder(n.deps.Registry), types: spec.EventTypes}).first(ctx, tx, from, to)
+	c, err := (log{decoder: projections.NewDecoder(n.deps.Registry), spec: spec}).first(ctx, tx, from, to)
 	if err != nil {
 		return false, err
 	}

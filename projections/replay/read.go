@@ -27,23 +27,24 @@ type chunk struct {
 // log reads and decodes the events one projection wants.
 type log struct {
 	decoder *projections.Decoder
-	types   []string // nil: all
-	raw     bool     // payloads aren't wanted
-	rests   bool     // a reader rests as long as it works
+	spec    projections.Spec
+	rests   bool // a reader rests as long as it works
 }
 
 func (l log) query() string {
-	if l.types == nil {
-		return eventRecord + ` ORDER BY position`
+	wanted := ""
+	if l.spec.EventTypes != nil {
+		wanted = ` AND e.event_type = ANY($3)`
 	}
-	return eventRecord + ` AND event_type = ANY($3) ORDER BY position`
+	return `SELECT ` + projections.RecordOf(l.spec) + ` FROM annals.events e WHERE e.position > $1 AND e.position <= $2` + wanted +
+		` ORDER BY e.position`
 }
 
 func (l log) args(from, to int64) []any {
-	if l.types == nil {
+	if l.spec.EventTypes == nil {
 		return []any{from, to}
 	}
-	return []any{from, to, pq.Array(l.types)}
+	return []any{from, to, pq.Array(l.spec.EventTypes)}
 }
 
 // first reads the first chunk of a range, in q's transaction. The rest of the range begins at the chunk's To.
@@ -54,7 +55,7 @@ func (l log) first(ctx context.Context, q projections.Executor, from, to int64) 
 	}
 	defer rows.Close()
 	var found *chunk
-	err = l.drain(rows, from, to, make(names), func(c chunk) (more bool) {
+	err = l.drain(rows, from, to, make(projections.Names), func(c chunk) (more bool) {
 		found = &c
 		return false
 	})
@@ -65,7 +66,7 @@ func (l log) first(ctx context.Context, q projections.Executor, from, to int64) 
 }
 
 // drain cuts rows into chunks that together cover the whole range. It ends early when give wants no more.
-func (l log) drain(rows *sql.Rows, from, to int64, shared names, give func(chunk) bool) error {
+func (l log) drain(rows *sql.Rows, from, to int64, shared projections.Names, give func(chunk) bool) error {
 	c := newChunk(from, 0)
 	var raw sql.RawBytes
 	for rows.Next() {
@@ -97,14 +98,18 @@ func newChunk(from int64, events int) chunk {
 }
 
 // add decodes one event into a chunk. That a payload can't be decoded is noted, not an error.
-func (l log) add(c *chunk, raw []byte, shared names) error {
+func (l log) add(c *chunk, raw []byte, shared projections.Names) error {
 	c.Events = append(c.Events, projections.Event{})
 	e := &c.Events[len(c.Events)-1]
-	if err := (&record{rest: raw}).event(e, shared); err != nil {
+	if err := projections.ReadRecord(raw, e, shared); err != nil {
 		return err
 	}
-	c.bytes += len(e.Data) + len(e.Metadata)
-	if l.raw {
+	own := make([]byte, len(e.Data)+len(e.Metadata)) // raw is the driver's
+	n := copy(own, e.Data)
+	copy(own[n:], e.Metadata)
+	e.Data, e.Metadata = own[:n:n], own[n:]
+	c.bytes += len(own)
+	if l.spec.Raw {
 		return nil
 	}
 	var err error

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -23,7 +22,7 @@ func TestStreamCoversTheLog(t *testing.T) {
 		for _, workers := range []int{1, 3} {
 			for _, bounds := range [][2]int64{{0, 20_500}, {1, 2}, {7_999, 16_001}, {5, 5}} {
 				t.Run(fmt.Sprint(types, workers, bounds), func(t *testing.T) {
-					l := log{decoder: projections.NewDecoder(b.deps.Registry), types: types}
+					l := log{decoder: projections.NewDecoder(b.deps.Registry), spec: projections.Spec{EventTypes: types}}
 					at, got := bounds[0], []int64{}
 					err := l.stream(b.ctx, b.deps.DB, workers, bounds[0], bounds[1], func(c chunk) error {
 						if c.From != at || c.To <= c.From || len(c.Events) > chunkEvents {
@@ -101,26 +100,6 @@ func TestStreamStops(t *testing.T) {
 	if n := b.Stats().InUse; n != 0 {
 		t.Errorf("%d connections are still in use", n)
 	}
-}
-
-// FuzzRecord: bytes that aren't an event's record are an error, never a panic.
-func FuzzRecord(f *testing.F) {
-	field := func(data ...byte) []byte {
-		return append(binary.BigEndian.AppendUint32(make([]byte, 4), uint32(len(data))), data...)
-	}
-	valid := []byte{0, 0, 0, recordFields}
-	for _, size := range []int{8, 8, 4, 16, 16, 8, 8, 3, 3, 3, 3, 3, 3, 3, 2, 2} {
-		valid = append(valid, field(make([]byte, size)...)...)
-	}
-	f.Add(valid)
-	f.Add(valid[:len(valid)-1])
-	f.Add([]byte{0, 0, 0, recordFields, 0, 0, 0, 0, 255, 255, 255, 255})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var e projections.Event
-		if err := (&record{rest: data}).event(&e, make(names)); err != nil && !errors.Is(err, errRecord) {
-			t.Error(err)
-		}
-	})
 }
 
 func TestTracker(t *testing.T) {

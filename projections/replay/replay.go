@@ -174,7 +174,7 @@ func begin(ctx context.Context, deps Deps, projector projections.Projector, opts
 	return &builder{
 		db: deps.DB, spec: spec, projector: projector, opts: opts.withDefaults(deps.DB), session: s,
 		registry: deps.Registry,
-		log:      log{decoder: projections.NewDecoder(deps.Registry), types: spec.EventTypes, raw: spec.Raw, rests: opts.Gentle},
+		log:      log{decoder: projections.NewDecoder(deps.Registry), spec: spec, rests: opts.Gentle},
 		logger:   logger.With("projection", spec.Name, "version", spec.Version),
 		tracker:  newTracker(spec.Name, spec.Version, opts.Progress),
 		started:  time.Now(),

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"annals/projections"
 )
 
 const (
@@ -86,7 +88,7 @@ func (l log) readSpans(ctx context.Context, db *sql.DB, pending <-chan span) err
 		return fmt.Errorf("prepare a reader: %w", err)
 	}
 	defer statement.Close()
-	shared := make(names)
+	shared := make(projections.Names)
 	for s := range pending {
 		if err := l.readSpan(ctx, statement, s, shared); err != nil {
 			return err
@@ -95,7 +97,7 @@ func (l log) readSpans(ctx context.Context, db *sql.DB, pending <-chan span) err
 	return nil
 }
 
-func (l log) readSpan(ctx context.Context, statement *sql.Stmt, s span, shared names) error {
+func (l log) readSpan(ctx context.Context, statement *sql.Stmt, s span, shared projections.Names) error {
 	rows, err := statement.QueryContext(ctx, l.args(s.from, s.to)...)
 	if err != nil {
 		return fmt.Errorf("read events after %d: %w", s.from, err)

@@ -69,7 +69,7 @@ func (b *bench) tamper(query string, args ...any) {
 // run runs a group with the projector until stop is called.
 func (b *bench) run(pageSize int, p projections.Projector) (g *projections.Group, stop func()) {
 	b.t.Helper()
-	pool, err := eventstore.OpenDB(b.db.DSN, eventstore.RoleApp, 4, "sealer")
+	pool, err := eventstore.OpenPreparedDB(b.db.DSN, eventstore.RoleApp, 4, "sealer")
 	if err != nil {
 		b.t.Fatal(err)
 	}
