@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/lib/pq"
-	"github.com/lib/pq/pqerror"
 	"github.com/shopspring/decimal"
 
 	"annals/domain"
@@ -98,29 +96,6 @@ func (t *rowTable[R]) copyIn(ctx context.Context, tx Tx, rows []*R) (done bool, 
 		return false, fmt.Errorf("copy %d rows into %s: %w", len(rows), t.name, err)
 	}
 	return true, nil
-}
-
-// copyOrIgnore writes rows of which the table should have none. Should it have one all the same, because two events make
-// the same row, the first stays, as in a live journal.
-func (t *rowTable[R]) copyOrIgnore(ctx context.Context, tx Tx, rows []*R) error {
-	if len(rows) < copyRows {
-		return t.insert(ctx, tx, rows, conflictIgnores)
-	}
-	if _, err := tx.ExecContext(ctx, `SAVEPOINT copy_in`); err != nil {
-		return fmt.Errorf("copy into %s: %w", t.name, err)
-	}
-	done, err := t.copyIn(ctx, tx, rows)
-	if done {
-		return nil
-	}
-	var refused *pq.Error
-	if err != nil && !(errors.As(err, &refused) && refused.Code == pqerror.UniqueViolation) {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT copy_in`); err != nil {
-		return fmt.Errorf("copy into %s: %w", t.name, err)
-	}
-	return t.insert(ctx, tx, rows, conflictIgnores)
 }
 
 // copyValue gives the field that v points to as lib/pq writes it for COPY: the same value that encodeColumn would send.

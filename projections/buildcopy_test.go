@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 	"github.com/shopspring/decimal"
 
 	"annals/domain"
@@ -125,7 +127,7 @@ func TestCopyEqualsInsert(t *testing.T) {
 	}
 	rows := everyKinds(2*copyRows + 1)
 	tx := begin(t, ctx, db)
-	if err := table.insert(ctx, Tx{tx, "inserted"}, rows, conflictIgnores); err != nil {
+	if err := table.insert(ctx, Tx{tx.Tx, "inserted"}, rows, conflictFails); err != nil {
 		t.Fatal(err)
 	}
 	if done, err := table.copyIn(ctx, Tx{tx, "copied"}, rows); err != nil || !done {
@@ -142,29 +144,40 @@ func TestCopyEqualsInsert(t *testing.T) {
 	}
 }
 
-// TestCopyKeepsTheFirst: of events that make the same row the first counts, by COPY as by INSERT.
-func TestCopyKeepsTheFirst(t *testing.T) {
+// TestJournalRefusesARowThatExists: nobody can write a row before its event, to have it in the event's place.
+func TestJournalRefusesARowThatExists(t *testing.T) {
 	t.Parallel()
 	db, ctx := pgtest.New(t), context.Background()
-	db.MustExec(everyKindDDL)
-	table, err := newRowTable[everyKind]("every")
-	if err != nil {
-		t.Fatal(err)
+	db.MustExec(`CREATE SCHEMA rows; CREATE TABLE rows.ids (id uuid PRIMARY KEY)`)
+	type row struct {
+		ID domain.ID `db:"id,key"`
 	}
-	rows := everyKinds(copyRows)
-	again := *rows[0]
-	again.Text = "the second"
-	rows = append(rows, &again)
-	tx := begin(t, ctx, db)
-	if err := table.copyOrIgnore(ctx, Tx{tx, "copied"}, rows); err != nil {
-		t.Fatal(err)
-	}
-	var count, second int
-	err = tx.QueryRow(`SELECT count(*), count(*) FILTER (WHERE t = 'the second') FROM copied.every`).Scan(&count, &second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if count != copyRows || second != 0 {
-		t.Errorf("%d rows, %d of them the second", count, second)
+	journal := MustJournal(JournalConfig[row]{
+		Spec:  Spec{Name: "ids", Version: 1, Kind: KindReadModel, DDL: `CREATE TABLE ids (id uuid PRIMARY KEY)`},
+		Table: "ids", Row: func(e Event) (row, bool, error) { return row{e.AggregateID}, true, nil },
+	})
+	for name, events := range map[string]int{"a live page": 1, "a rebuild that copies": copyRows} {
+		page := Page{To: int64(events), Events: make([]Event, events)}
+		for i := range page.Events {
+			page.Events[i].AggregateID = domain.ID{byte(i >> 8), byte(i)}
+		}
+		tx := begin(t, ctx, db)
+		_, err := tx.Exec(`INSERT INTO rows.ids VALUES ($1)`, page.Events[events-1].AggregateID.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if events < copyRows {
+			err = journal.Apply(ctx, Tx{tx, "rows"}, page)
+		} else {
+			build := journal.NewBuild()
+			err = build.Add(ctx, Tx{tx, "rows"}, page)
+			if err == nil {
+				err = build.Merge(ctx, Tx{tx, "rows"})
+			}
+		}
+		var refused *pq.Error
+		if !errors.As(err, &refused) || refused.Code != pqerror.UniqueViolation {
+			t.Errorf("%s: error %v", name, err)
+		}
 	}
 }

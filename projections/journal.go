@@ -10,12 +10,13 @@ type JournalConfig[R any] struct {
 	Spec Spec
 	// Table holds the rows. R's fields name its columns in db tags; those tagged as key are the primary key.
 	Table string
-	// Row makes an event's row; ok is false for an event that has none. It reads nothing but the event.
+	// Row makes an event's row; ok is false for an event that has none. It reads nothing but the event, and no two events
+	// have the same key.
 	Row func(e Event) (row R, ok bool, err error)
 }
 
-// Journal is the Projector of a JournalConfig: a page's rows are written in one statement. A row that exists stays as it
-// is. It is safe for concurrent use.
+// Journal is the Projector of a JournalConfig: a page's rows are written in one statement. A row that exists is an error:
+// pages are applied exactly once, so somebody else wrote it. It is safe for concurrent use.
 type Journal[R any] struct {
 	JournalConfig[R]
 	table *rowTable[R]
@@ -51,7 +52,7 @@ func (j *Journal[R]) Apply(ctx context.Context, tx Tx, page Page) error {
 	if err != nil {
 		return err
 	}
-	return j.table.insert(ctx, tx, rows, conflictIgnores)
+	return j.table.insert(ctx, tx, rows, conflictFails)
 }
 
 func (j *Journal[R]) rows(rows []*R, page Page) ([]*R, error) {
@@ -88,7 +89,7 @@ func (b *journalBuild[R]) Add(_ context.Context, _ Tx, page Page) (err error) {
 
 // Merge implements Build.
 func (b *journalBuild[R]) Merge(ctx context.Context, tx Tx) error {
-	if err := b.journal.table.copyOrIgnore(ctx, tx, b.rows); err != nil {
+	if err := b.journal.table.insert(ctx, tx, b.rows, conflictFails); err != nil {
 		return err
 	}
 	clear(b.rows)

@@ -73,7 +73,6 @@ type onConflict int
 
 const (
 	conflictFails   onConflict = iota // the rows are known to be new
-	conflictIgnores                   // the row was written before, from the same event
 	conflictUpdates                   // the later state wins
 )
 
@@ -82,10 +81,7 @@ func (t *rowTable[R]) insertStatement(tx Tx, conflict onConflict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "INSERT INTO %s (%s) SELECT %s FROM %s",
 		tx.Table(t.name), names(t.columns), values(t.columns), unnest(t.columns))
-	switch conflict {
-	case conflictIgnores:
-		fmt.Fprintf(&b, " ON CONFLICT (%s) DO NOTHING", names(t.keys))
-	case conflictUpdates:
+	if conflict == conflictUpdates {
 		fmt.Fprintf(&b, " ON CONFLICT (%s) DO UPDATE SET ", names(t.keys))
 		separator := ""
 		for _, c := range t.columns {

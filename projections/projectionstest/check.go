@@ -2,6 +2,7 @@ package projectionstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"annals/domain"
 	"annals/eventstore"
@@ -22,7 +25,7 @@ type delivery struct {
 }
 
 // Check applies facts in every way in which a projector can be given them, each into tables of its own: in pages of 1, 3
-// and all, with every event twice, with the whole prefix again after every event, and, for a projector that has it, by its
+// and all, with every event twice, with the whole prefix again after every event (which may be refused, but not change a row), and, for a projector that has it, by its
 // bulk build, in one go, with merges in between and resumed by another build. All tables must be equal, byte for byte. It
 // gives the rows: per table, as PostgreSQL writes them, in order.
 func Check(
@@ -162,26 +165,39 @@ func paged(size int) applier {
 
 func eachTwice(ctx context.Context, p projections.Projector, tx projections.Tx, events []projections.Event) error {
 	for _, page := range pages(events, 1) {
-		for range 2 {
-			if err := p.Apply(ctx, tx, page); err != nil {
-				return err
-			}
+		if err := p.Apply(ctx, tx, page); err != nil {
+			return err
+		}
+		if err := again(ctx, p, tx, page); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func prefixes(ctx context.Context, p projections.Projector, tx projections.Tx, events []projections.Event) error {
-	for n := range events {
-		for _, page := range [...]projections.Page{
-			pages(events, 1)[n], {To: events[n].Position, Events: events[:n+1]},
-		} {
-			if err := p.Apply(ctx, tx, page); err != nil {
-				return err
-			}
+	for n, page := range pages(events, 1) {
+		if err := p.Apply(ctx, tx, page); err != nil {
+			return err
+		}
+		if err := again(ctx, p, tx, projections.Page{To: events[n].Position, Events: events[:n+1]}); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// again hands over a page that was applied before. It may be refused for a row that exists, and is then undone.
+func again(ctx context.Context, p projections.Projector, tx projections.Tx, page projections.Page) error {
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT again`); err != nil {
+		return err
+	}
+	err := p.Apply(ctx, tx, page)
+	var refused *pq.Error
+	if errors.As(err, &refused) && refused.Code == pqerror.UniqueViolation {
+		_, err = tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT again`)
+	}
+	return err
 }
 
 // built merges after so many pages, and starts another build after so many merges.
