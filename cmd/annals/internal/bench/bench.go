@@ -94,7 +94,7 @@ type Row struct {
 	DatabaseCPU  float64 `json:"database_cpu_us,omitempty"`
 	// DatabaseBy splits DatabaseCPU by what the database's processes do, where that says something.
 	DatabaseBy  map[string]float64 `json:"database_cpu_us_by,omitempty"`
-	Allocations float64            `json:"allocations,omitempty"`   // of this program, for each
+	Allocations float64            `json:"allocations,omitempty"`   // of the program, for each
 	DiskBytes   float64            `json:"disk_bytes,omitempty"`    // of tables and indexes, for each event
 	WALBytes    float64            `json:"wal_bytes,omitempty"`     // for each
 	HeapMB      float64            `json:"peak_heap_mb,omitempty"`  // most in use while it ran

@@ -42,7 +42,7 @@ func runHTTP(ctx context.Context, o *Options, d *database) (_ Report, err error)
 	for i, c := range connections {
 		calls[i] = c.command
 	}
-	t, err := compare(ctx, &sizes, newMeter(ctx, d.owner, pids(servers)...), []way{
+	t, err := compare(ctx, &sizes, newMeter(ctx, d.owner, servers...), []way{
 		{name: waySequencer, each: 1, start: func(context.Context, int) ([]func() error, func() error, error) {
 			return calls, nil, nil
 		}},

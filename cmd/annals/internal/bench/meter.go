@@ -40,11 +40,11 @@ func (c *cost) add(o cost) {
 type meter struct {
 	db         *sqlx.DB
 	postmaster int
-	programs   []int // processes of the program under test; empty: this one
+	servers    []*server // the program under test; empty: this process
 }
 
-func newMeter(ctx context.Context, db *sqlx.DB, programs ...int) *meter {
-	m := &meter{db: db, programs: programs}
+func newMeter(ctx context.Context, db *sqlx.DB, servers ...*server) *meter {
+	m := &meter{db: db, servers: servers}
 	var local bool
 	var backend int
 	err := db.QueryRowContext(ctx, `SELECT inet_server_addr() IS NULL OR host(inet_server_addr()) = host(inet_client_addr()),
@@ -59,18 +59,23 @@ func newMeter(ctx context.Context, db *sqlx.DB, programs ...int) *meter {
 func (m *meter) read(ctx context.Context) (cost, error) {
 	var c cost
 	own := readStat(os.Getpid()).cpu
-	if len(m.programs) == 0 {
+	if len(m.servers) == 0 {
 		c.program = own
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		c.allocs = mem.Mallocs
 	} else {
 		c.self = own
-		for _, pid := range m.programs {
-			c.program += readStat(pid).cpu
+		for _, s := range m.servers {
+			c.program += readStat(s.cmd.Process.Pid).cpu
+			allocs, err := metric(ctx, s.address, "go_memstats_mallocs_total")
+			if err != nil {
+				return c, err
+			}
+			c.allocs += uint64(allocs)
 		}
 	}
 	c.database = m.databaseCPU()
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	c.allocs = mem.Mallocs
 	err := m.db.QueryRowContext(ctx, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`).Scan(&c.wal)
 	if err != nil {
 		return c, fmt.Errorf("read the position of the write-ahead log: %w", err)

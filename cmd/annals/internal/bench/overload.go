@@ -40,7 +40,7 @@ func runOverload(ctx context.Context, o *Options, d *database) (_ Report, err er
 	}
 	defer hangUp()
 
-	m := newMeter(ctx, d.owner, pids(servers)...)
+	m := newMeter(ctx, d.owner, servers...)
 	length := min(2*o.Slice, phaseMost)
 	var results overloadResults
 	for round := range o.Rounds {

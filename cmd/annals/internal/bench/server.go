@@ -49,13 +49,6 @@ func startServers(ctx context.Context, o *Options, dsn string, l limits, on cpuS
 	return all, stop, nil
 }
 
-func pids(servers []*server) (all []int) {
-	for _, s := range servers {
-		all = append(all, s.cmd.Process.Pid)
-	}
-	return all
-}
-
 // limits are what a server is told to take at once.
 type limits struct{ commands, connections int }
 
