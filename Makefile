@@ -14,7 +14,7 @@ export GOFLAGS := $(GOFLAGS) -trimpath
 # One target at a time, also under -j: they share two cores and one server each.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run build test race vet lint vulnerabilities fuzz-smoke bench bench-guard bench-go bench-smoke ci clean postgres FORCE
+.PHONY: help run build test race vet lint vulnerabilities fuzz-smoke bench bench-peers bench-guard bench-go bench-smoke ci clean postgres FORCE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ fuzz-smoke: postgres ## run every fuzz target FUZZTIME long (1000x; or 1m)
 
 bench: postgres build ## measure every path beside its baseline, with fsync on (ARGS="append --callers 512")
 	bin/annals bench $(ARGS)
+
+PEERS = cmd/annals/internal/bench/peers
+
+bench-peers: postgres build ## measure appends beside other event stores on PostgreSQL (needs Node.js)
+	npm ci --prefix $(PEERS) --ignore-scripts --no-audit --no-fund
+	bin/annals bench peers --peers $(PEERS) $(ARGS)
 
 bench-guard: postgres build ## measure briefly, and fail when a ratio is far below what has been reached
 	bin/annals bench append project replay load http --rounds 3 --slice 300ms --callers 1,32,128 --events 50000 --guard

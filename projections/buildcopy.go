@@ -18,8 +18,8 @@ import (
 	"annals/domain"
 )
 
-// copyRows is how many new rows are worth a COPY: it takes two round trips more than an INSERT, and less than half its
-// time for each row.
+// copyRows is how many new rows are worth a COPY: it takes two round trips more than an INSERT, and somewhat less time for
+// each row.
 const copyRows = 1000
 
 // copier is a transaction that can COPY.

@@ -2,7 +2,11 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 // JournalConfig defines a read model with one row per event.
@@ -52,7 +56,13 @@ func (j *Journal[R]) Apply(ctx context.Context, tx Tx, page Page) error {
 	if err != nil {
 		return err
 	}
-	return j.table.insert(ctx, tx, rows, conflictFails)
+	err = j.table.insert(ctx, tx, rows, conflictFails)
+	var refused *pq.Error
+	if errors.As(err, &refused) && refused.Code == pqerror.UniqueViolation {
+		return fmt.Errorf("an event's row is there already, which only another writer can have made; a rebuild (annals replay %s) removes it: %w",
+			j.JournalConfig.Spec.Name, err)
+	}
+	return err
 }
 
 func (j *Journal[R]) rows(rows []*R, page Page) ([]*R, error) {

@@ -6,6 +6,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"annals/eventstore/pgtest"
@@ -23,6 +24,9 @@ func TestBenchMeasuresEachWayBesideItsBaseline(t *testing.T) {
 	}
 	ways := map[string]int{"append": 12, "peers": 6, "http": 2, "overload": 4, "project": 2, "replay": 5, "load": 2, "lag": 2}
 	for _, r := range report.Benchmarks {
+		if r.Benchmark == "peers" && strings.Contains(strings.Join(r.Notes, "\n"), "pgbench is left out") {
+			ways[r.Benchmark] -= 2 // where it isn't packaged with the server
+		}
 		if len(r.Rows) != ways[r.Benchmark] {
 			t.Errorf("%s has %d rows, want %d: %+v", r.Benchmark, len(r.Rows), ways[r.Benchmark], r.Rows)
 		}
