@@ -76,6 +76,7 @@ func FuzzRecord(f *testing.F) {
 		valid := appendRecord(nil, &Event{Envelope: eventstore.Envelope{Position: 7, EventType: "cart.created", Data: []byte(`{}`)}}, columns)
 		f.Add(valid)
 		f.Add(valid[:len(valid)-1])
+		f.Add(append(append([]byte{}, valid...), 0))
 		f.Add(append(append([]byte{}, valid[:4]...), 0, 0, 0, 0, 255, 255, 255, 255))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -90,7 +91,11 @@ func FuzzRecord(f *testing.F) {
 		if err != nil || position != e.Position {
 			t.Errorf("position %d, error %v; the event's is %d", position, err, e.Position)
 		}
-		if err := ReadRecord(appendRecord(nil, &e, int(data[3])), &again, make(Names)); err != nil {
+		written := appendRecord(nil, &e, int(data[3]))
+		if len(written) != len(data) {
+			t.Errorf("%d bytes were read from %d", len(written), len(data))
+		}
+		if err := ReadRecord(written, &again, make(Names)); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(e, again); diff != "" {

@@ -81,6 +81,27 @@ func TestLargeEvents(t *testing.T) {
 	}
 }
 
+// TestEventsOutliveTheirRow: what was read of a row stays when the driver reads the next one into the same memory.
+func TestEventsOutliveTheirRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(1)
+	var raw []byte
+	spec := projections.Spec{Raw: true}
+	if err := b.Get(&raw, `SELECT `+projections.RecordOf(spec)+` FROM annals.events e`); err != nil {
+		t.Fatal(err)
+	}
+	var c chunk
+	if err := (log{spec: spec}).add(&c, raw, make(projections.Names)); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%+v %s %s", c.Events[0].Envelope, c.Events[0].Data, c.Events[0].Metadata)
+	clear(raw)
+	if got := fmt.Sprintf("%+v %s %s", c.Events[0].Envelope, c.Events[0].Data, c.Events[0].Metadata); got != want || len(c.Events[0].Data) == 0 {
+		t.Errorf("it became %s\nfrom %s", got, want)
+	}
+}
+
 // TestStreamStops: an error of the fold, or the end of the context, ends all readers.
 func TestStreamStops(t *testing.T) {
 	t.Parallel()
