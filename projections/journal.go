@@ -59,7 +59,7 @@ func (j *Journal[R]) Apply(ctx context.Context, tx Tx, page Page) error {
 	err = j.table.insert(ctx, tx, rows, conflictFails)
 	var refused *pq.Error
 	if errors.As(err, &refused) && refused.Code == pqerror.UniqueViolation {
-		return fmt.Errorf("an event's row is there already, which only another writer can have made; a rebuild (annals replay %s) removes it: %w",
+		return fmt.Errorf("an event's row is there already: another writer made it, or the checkpoint was set back; a rebuild (annals replay %s) makes the rows anew: %w",
 			j.JournalConfig.Spec.Name, err)
 	}
 	return err

@@ -66,7 +66,8 @@ func (n Names) of(b []byte) string {
 	return s
 }
 
-// ReadRecord fills e, which is empty, from a value of RecordOf. Data, Metadata and the salts share the value's memory.
+// ReadRecord fills e, which is empty, from a value of RecordOf. Data, Metadata and the salts share the value's memory. It
+// fails, with e half filled, on bytes that aren't such a value.
 func ReadRecord(raw []byte, e *Event, shared Names) error {
 	columns := 0
 	if len(raw) >= 4 {

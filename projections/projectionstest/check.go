@@ -25,9 +25,9 @@ type delivery struct {
 }
 
 // Check applies facts in every way in which a projector can be given them, each into tables of its own: in pages of 1, 3
-// and all, with every event twice, with the whole prefix again after every event (which may be refused, but not change a row), and, for a projector that has it, by its
-// bulk build, in one go, with merges in between and resumed by another build. All tables must be equal, byte for byte. It
-// gives the rows: per table, as PostgreSQL writes them, in order.
+// and all, with every event again and with the whole prefix again after every event (which may be refused, but not change a
+// row), and, for a projector that has it, by its bulk build, in one go, with merges in between and resumed by another build.
+// All tables must be equal, byte for byte. It gives the rows: per table, as PostgreSQL writes them, in order.
 func Check(
 	t testing.TB, db *sqlx.DB, registry *domain.Registry, p projections.Projector, facts ...Fact,
 ) map[string][]string {
@@ -36,7 +36,7 @@ func Check(
 	events := Wanted(t, registry, p.Spec(), Record(t, registry, 0, facts...))
 	deliveries := []delivery{
 		{"in one page", paged(len(events))}, {"in pages of 1", paged(1)}, {"in pages of 3", paged(3)},
-		{"each event twice", eachTwice}, {"with the whole prefix again", prefixes},
+		{"each event again", eachAgain}, {"with the whole prefix again", prefixes},
 	}
 	if _, ok := p.(projections.Bulk); ok {
 		deliveries = append(deliveries,
@@ -163,7 +163,7 @@ func paged(size int) applier {
 	}
 }
 
-func eachTwice(ctx context.Context, p projections.Projector, tx projections.Tx, events []projections.Event) error {
+func eachAgain(ctx context.Context, p projections.Projector, tx projections.Tx, events []projections.Event) error {
 	for _, page := range pages(events, 1) {
 		if err := p.Apply(ctx, tx, page); err != nil {
 			return err

@@ -173,14 +173,11 @@ func runAppend(ctx context.Context, o *Options, d *database) (_ Report, err erro
 	if err := d.fill(ctx, o.Log); err != nil {
 		return Report{}, err
 	}
-	if _, err := d.owner.ExecContext(ctx, plainTable); err != nil {
-		return Report{}, err
-	}
-	sequencer, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: d.dsn})
+	sequencer, closeLog, err := openLog(ctx, d)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, sequencer.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, closeLog()) }()
 	stop, err := runSubscribers(ctx, o, d, sequencer)
 	if err != nil {
 		return Report{}, err
@@ -202,6 +199,18 @@ func runAppend(ctx context.Context, o *Options, d *database) (_ Report, err erro
 	return report, diskBytes(ctx, d, &report)
 }
 
+// openLog makes the table that the log is compared with, and opens the log.
+func openLog(ctx context.Context, d *database) (*eventstore.Sequencer, func() error, error) {
+	if _, err := d.owner.ExecContext(ctx, plainTable); err != nil {
+		return nil, nil, err
+	}
+	sequencer, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: d.dsn})
+	if err != nil {
+		return nil, nil, err
+	}
+	return sequencer, func() error { return sequencer.Close(context.WithoutCancel(ctx)) }, nil
+}
+
 // appends are callers that append one event at a time.
 func appends(o *Options, sequencer *eventstore.Sequencer) way {
 	return way{name: waySequencer, each: 1, start: func(ctx context.Context, callers int) ([]func() error, func() error, error) {
@@ -219,9 +228,7 @@ func appends(o *Options, sequencer *eventstore.Sequencer) way {
 
 // followedAppends are appends that a projection follows, as soon as they are committed.
 func followedAppends(o *Options, d *database, sequencer *eventstore.Sequencer) way {
-	followed := appends(o, sequencer)
-	followed.name = wayFollowed
-	followed.start = func(ctx context.Context, callers int) ([]func() error, func() error, error) {
+	return way{name: wayFollowed, each: 1, start: func(ctx context.Context, callers int) ([]func() error, func() error, error) {
 		fold, err := stock()
 		if err != nil {
 			return nil, nil, err
@@ -232,8 +239,7 @@ func followedAppends(o *Options, d *database, sequencer *eventstore.Sequencer) w
 		}
 		calls, _, err := appends(o, sequencer).start(ctx, callers)
 		return calls, stop, err
-	}
-	return followed
+	}}
 }
 
 // appendRatios are the targets that the measured numbers of callers allow to judge.

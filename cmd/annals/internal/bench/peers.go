@@ -36,14 +36,11 @@ const (
 // runPeers measures appends beside what others make of the same PostgreSQL: pgbench's single-row INSERTs, which check no
 // version, watermill-sql's publisher, which doesn't either, and two event stores, message-db in one category and Emmett.
 func runPeers(ctx context.Context, o *Options, d *database) (_ Report, err error) {
-	if _, err := d.owner.ExecContext(ctx, plainTable); err != nil {
-		return Report{}, err
-	}
-	sequencer, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: d.dsn})
+	sequencer, closeLog, err := openLog(ctx, d)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, sequencer.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, closeLog()) }()
 	ways := []way{appends(o, sequencer), publishers(d)}
 	var notes []string
 	if program, err := pgbenchProgram(ctx, d); err != nil {
