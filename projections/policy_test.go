@@ -65,7 +65,7 @@ func TestPolicyFollowsTheLogWithoutATransaction(t *testing.T) {
 	r := &recorder{name: "reacts", fail: func(projections.Event) error {
 		var n int
 		err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-			AND application_name = 'projections' AND xact_start IS NOT NULL`)
+			AND application_name = 'projections' AND state LIKE 'idle in transaction%'`) // a statement of the group's own is none
 		if err == nil && n > 0 {
 			t.Error("a transaction is open while the policy handles an event")
 		}
