@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -321,14 +322,16 @@ func TestTheTailIsLost(t *testing.T) {
 	for name, req := range map[string]AppendRequest{
 		"one": onStream(freshID(), 0, 1), "batch": onStream(freshID(), 0, 2), "expectation": reading(AppendRequest{Client: "acme"}, stream, 3),
 	} {
-		if _, err := s.Append(t.Context(), req); !errors.Is(err, ErrLogBehind) {
+		_, err := s.Append(t.Context(), req)
+		if !errors.Is(err, ErrLogBehind) || !strings.Contains(err.Error(), "ends at position 2, below position 3 ") {
 			t.Errorf("%s: %v", name, describe(err))
 		}
 	}
 	// A node that has read further than it has written notices, too.
 	other := openSequencer(t, db.DSN)
 	other.Observe(3)
-	if _, err := other.Append(t.Context(), onStream(freshID(), 0, 1)); !errors.Is(err, ErrLogBehind) {
+	_, err := other.Append(t.Context(), onStream(freshID(), 0, 1))
+	if !errors.Is(err, ErrLogBehind) || !strings.Contains(err.Error(), "ends at position 2, below position 3 ") {
 		t.Error(describe(err))
 	}
 	checkDense(t, db, 2)

@@ -60,7 +60,8 @@ func durability(spec Spec) string {
 func livePage(spec Spec) string {
 	return takeCheckpoint + `, bounds AS MATERIALIZED (
 	SELECT c.position AS low,
-		least(c.position + $5, coalesce((SELECT e.position FROM annals.events e ORDER BY e.position DESC LIMIT 1), 0)) AS high,
+		least(c.position + $5, coalesce((SELECT e.position FROM annals.events e
+			WHERE e.position > c.position ORDER BY e.position DESC LIMIT 1), 0)) AS high,
 		set_config('synchronous_commit', $6, true) AS durability
 	FROM checkpoint c
 )` + pageRows(spec)
@@ -70,7 +71,8 @@ func livePage(spec Spec) string {
 func policyPage(spec Spec) string {
 	return `
 WITH bounds AS MATERIALIZED (
-	SELECT $5::bigint AS low, least($5::bigint + $6, coalesce((SELECT e.position FROM annals.events e ORDER BY e.position DESC LIMIT 1), 0)) AS high
+	SELECT $5::bigint AS low, least($5::bigint + $6, coalesce((SELECT e.position FROM annals.events e
+		WHERE e.position > $5 ORDER BY e.position DESC LIMIT 1), 0)) AS high
 )` + pageRows(spec)
 }
 
