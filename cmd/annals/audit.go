@@ -119,13 +119,15 @@ func awaitCheckpoint(ctx context.Context, s evidence.Source, wait time.Duration)
 func (c *cli) auditProveCommand() *cobra.Command {
 	var size int64
 	var from string
+	var why reasonFlag
 	cmd := &cobra.Command{
 		Use:   "prove [POSITION]",
 		Short: "Prove that an event is in the log, or that the log continues an earlier one",
 		Long: `Prints a file that proves, to anybody who has the log's verifier key, that the event at POSITION is in the log; or with
---from, that the log continues the one of a checkpoint that was kept. 'annals audit verify --proof FILE' checks it, and
+--from, that the log continues the one of a checkpoint that was kept. The event is in the file, so that its reading is put on record
+before. 'annals audit verify --proof FILE' checks it, and
 docs/auditing.md shows how to do so with openssl alone.`,
-		Example: "  annals audit prove 42 > event-42.json\n  annals audit prove --from kept.note > continues.json",
+		Example: "  annals audit prove 42 --reason \"for the customer\" > event-42.json\n  annals audit prove --from kept.note > continues.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (from == "") == (len(args) == 0) || len(args) > 1 {
 				return misuse(cmd, "it needs either a POSITION or --from")
@@ -133,39 +135,62 @@ docs/auditing.md shows how to do so with openssl alone.`,
 			if size < 0 {
 				return misuse(cmd, "--size must be 0 or more")
 			}
-			var position int64
-			var kept []evidence.Kept
-			var err error
 			if from != "" {
-				kept, err = readNotes(cmd, []string{from})
-			} else {
-				position, err = positionArg(cmd, args[0])
+				if cmd.Flags().Changed("reason") {
+					return misuse(cmd, "--reason is for a POSITION: --from shows no event")
+				}
+				return c.proveContinues(cmd, from, size)
 			}
+			position, err := positionArg(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return c.withEvidence(cmd, func(ctx context.Context, s evidence.Source) (err error) {
-				var proof *evidence.Proof
-				if from != "" {
-					proof, err = evidence.ProveContinues(ctx, s, kept[0], size)
-				} else {
-					proof, err = evidence.Prove(ctx, s, position, size)
-				}
-				if err != nil {
-					return plainRefusal(err)
-				}
-				data, err := proof.Bytes()
-				if err != nil {
-					return err
-				}
-				_, err = c.stdout.Write(data)
-				return err
-			})
+			return c.prove(cmd, position, size, &why)
 		},
 	}
 	cmd.Flags().Int64Var(&size, "size", 0, "`size` of the signed tree to prove it in (default: the latest)")
 	cmd.Flags().StringVar(&from, "from", "", "`file` with an earlier checkpoint")
+	why.register(cmd)
 	return cmd
+}
+
+// prove proves an event, which it shows.
+func (c *cli) prove(cmd *cobra.Command, position, size int64, why *reasonFlag) error {
+	return c.withReading(cmd, eventstore.AllClients, "application/json", why, func(_ context.Context, r *reading) error {
+		return c.withEvidence(cmd, func(ctx context.Context, s evidence.Source) error {
+			proof, err := evidence.Prove(ctx, s, position, size)
+			if err != nil {
+				return plainRefusal(err)
+			}
+			if err := r.record(ctx, eventstore.Envelope{Position: position}); err != nil {
+				return err
+			}
+			return c.printProof(proof)
+		})
+	})
+}
+
+func (c *cli) proveContinues(cmd *cobra.Command, from string, size int64) error {
+	kept, err := readNotes(cmd, []string{from})
+	if err != nil {
+		return err
+	}
+	return c.withEvidence(cmd, func(ctx context.Context, s evidence.Source) error {
+		proof, err := evidence.ProveContinues(ctx, s, kept[0], size)
+		if err != nil {
+			return plainRefusal(err)
+		}
+		return c.printProof(proof)
+	})
+}
+
+func (c *cli) printProof(proof *evidence.Proof) error {
+	data, err := proof.Bytes()
+	if err != nil {
+		return err
+	}
+	_, err = c.stdout.Write(data)
+	return err
 }
 
 // maxNoteFile is more than a signed note has.

@@ -127,6 +127,7 @@ func TestAuditMisuse(t *testing.T) {
 		"prove 1 --from x":                      exitMisuse,
 		"prove zero":                            exitMisuse,
 		"prove 1 --size -1":                     exitMisuse,
+		"prove --from x --reason y":             exitMisuse,
 		"prove --from " + note + "-none":        exitMisuse,
 		"export --bundle=":                      exitMisuse,
 		"export --since x":                      exitMisuse,
@@ -166,14 +167,19 @@ func TestAProofIsCheckedWithOpenSSL(t *testing.T) {
 			t.Errorf("position %s: %v: %s", position, err, out)
 		}
 	}
+	var tree struct{ Size int64 }
+	if err := json.Unmarshal([]byte(proof), &tree); err != nil {
+		t.Fatal(err)
+	}
+	size := fmt.Sprint(tree.Size) // the proofs before are events, too
 	for name, c := range map[string]struct{ old, new, says string }{
 		"position":  {`"position": 22`, `"position": 21`, "another position"},
 		"data":      {`"data_base64": "ey`, `"data_base64": "fy`, "data isn't what was sealed"},
 		"metadata":  {`"metadata_salt": "`, `"metadata_salt": "00`, "metadata isn't what was sealed"},
 		"leaf":      {`"actor_id":"`, `"actor_id":"x`, "another root"},
-		"size":      {`"size": 22`, `"size": 23`, "WRONG"},
+		"size":      {`"size": ` + size, `"size": 1` + size, "WRONG"},
 		"path":      {`"hashes": [` + "\n", `"hashes": [` + "\n    \"Ghlk3BxRoaD99fROAMrYySk/uAqvMdLnUAnx6kLxG8w=\",\n", "WRONG"},
-		"root":      {`\n22\n`, `\n22\nA`, "another root"},
+		"root":      {`\n` + size + `\n`, `\n` + size + `\nA`, "another root"},
 		"log":       {`"note": "annals.test/log`, `"note": "annals.best/log`, "another log"},
 		"signature": {`— annals.test/log `, `— annals.best/log `, "hasn't signed"},
 	} {

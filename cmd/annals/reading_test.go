@@ -56,11 +56,13 @@ func TestReadingLeavesTraces(t *testing.T) {
 	for range 2 {
 		c.send("GET", "/v1/events?event_type=product.registered", "", "Annals-Actor: ada", "Annals-Reason: review").is(http.StatusOK)
 	}
-	server.stop()
 	tool := func(line string) *program {
 		t.Helper()
 		return annals(t, append(strings.Fields(line), database...)...).exits(exitDone)
 	}
+	tool("audit checkpoint") // waits until all is signed
+	server.stop()
+	tool("audit prove 1 --reason complaint")
 	tool("events show 1 --reason because")
 	tool("events stream product " + product)
 	tool("events export --event-type product.registered,cart.created --until 3")
@@ -78,6 +80,7 @@ func TestReadingLeavesTraces(t *testing.T) {
 	for _, want := range []string{
 		"audit.read by ada of " + shop + ": /v1/events() ?event_type=product.registered as application/json, 2 rows, 2 reads, false, why: review",
 		"audit.read by " + me + " of *: annals events show(1) ? as application/json, 1 rows, 1 reads, false, why: because",
+		"audit.read by " + me + " of *: annals audit prove(1) ? as application/json, 1 rows, 1 reads, false, why: complaint",
 		"audit.read by " + me + " of *: annals events stream(product " + product + ") ? as text/plain, 1 rows, 1 reads, false, why: ",
 		"audit.export_started by " + me + " of *: annals events export(annals events export) ?event_type=product.registered%2Ccart.created as application/x-ndjson, 0 rows",
 		"audit.exported by " + me + " of *: annals events export(annals events export) ?event_type=product.registered%2Ccart.created as application/x-ndjson, 1 rows, 0 reads, true",

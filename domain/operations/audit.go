@@ -157,10 +157,13 @@ func evolveAudit(s AuditState, event AuditEvent) AuditState {
 	return s
 }
 
-// MaxAuditResources bounds the paths that one event names.
-const MaxAuditResources = 100
+// Bounds of the paths that one event names: how many, and their bytes together.
+const (
+	MaxAuditResources     = 100
+	MaxAuditResourceBytes = 16 << 10
+)
 
-// Merge adds a later read of the same access. ok is false when the event would name too many resources.
+// Merge adds a later read of the same access. ok is false when the event would name too many resources, or too long ones.
 func (r *LogRead) Merge(later LogRead) (ok bool) {
 	resources := r.Resources
 	for _, resource := range later.Resources {
@@ -168,7 +171,11 @@ func (r *LogRead) Merge(later LogRead) (ok bool) {
 			resources = append(resources, resource)
 		}
 	}
-	if len(resources) > MaxAuditResources {
+	size := 0
+	for _, resource := range resources {
+		size += len(resource)
+	}
+	if len(resources) > MaxAuditResources || size > MaxAuditResourceBytes {
 		return false
 	}
 	r.Resources, r.Reads, r.LastAt = resources, r.Reads+later.Reads, later.LastAt

@@ -4,6 +4,7 @@ package access
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,11 +37,13 @@ type Config struct {
 // Bounds of one command, and of the work under way.
 const (
 	defaultLimit  = 1000
-	commandEvents = 50               // an event has at most some 40 KB, and a command 4 MiB
+	commandEvents = 50               // and
+	commandBytes  = 1 << 20          // of events as JSON; a command has room for 4 MiB
 	parallel      = 8                // commands at a time
 	writeTimeout  = 10 * time.Second // of one command
 	waitTimeout   = 10 * time.Second // of a reader when the limit is reached
 	maxQuery      = 4000             // bytes of a query that are kept
+	maxResource   = 500              // and of a path; those of what there is are shorter
 )
 
 // Recorder records reads. Several of the same access within an interval become one event; reads that a crash takes before
@@ -75,7 +78,7 @@ type entry struct {
 	stream           domain.ID
 	command          operations.AuditCommand
 	key              string // of idempotency; "" for what the aggregate records once by itself
-	events           int
+	events, bytes    int
 }
 
 // New makes a recorder and starts it. Close ends it.
@@ -105,9 +108,11 @@ func (r *Recorder) Read(ctx context.Context, actor string, read operations.LogRe
 	read.Reads, read.FirstAt = 1, r.now()
 	read.LastAt = read.FirstAt
 	bound(&read.Access)
-	if read.Resources == nil {
-		read.Resources = []string{}
+	resources := make([]string, len(read.Resources))
+	for i, resource := range read.Resources {
+		resources[i] = cut(resource, maxResource)
 	}
+	read.Resources = resources
 	key := keyOf(actor, read)
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
@@ -175,9 +180,15 @@ func bound(a *operations.Access) {
 	if a.Roles == nil {
 		a.Roles = []string{}
 	}
-	if len(a.Query) > maxQuery {
-		a.Query = strings.ToValidUTF8(a.Query[:maxQuery], "") + "…"
+	a.Query = cut(a.Query, maxQuery)
+}
+
+// cut shortens a text to so many bytes.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
 	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 func readsEntry(actor string, stream domain.ID, reads []operations.LogRead) entry {
@@ -196,6 +207,7 @@ func (r *Recorder) Start(
 		return nil, fmt.Errorf("name an export: %w", err)
 	}
 	bound(&e.Access)
+	e.Resource = cut(e.Resource, maxResource)
 	started := r.now()
 	of := entry{actor: actor, requestID: requestID, stream: domain.ID(id), events: 1}
 	of.command = operations.StartExport{Export: e}
@@ -334,18 +346,28 @@ func (r *Recorder) take() []entry {
 	byStream := make(map[domain.ID]int) // where the stream's last entry of this round is
 	for _, key := range r.order {
 		read := *r.reads[key]
-		if i, ok := byStream[key.stream]; ok && entries[i].events < commandEvents {
+		size := encodedSize(read)
+		i, ok := byStream[key.stream]
+		if ok && entries[i].events < commandEvents && entries[i].bytes+size <= commandBytes {
 			command := entries[i].command.(operations.RecordReads)
 			entries[i].command = operations.RecordReads{Reads: append(command.Reads, read)}
 			entries[i].events++
-			continue
+		} else {
+			i = len(entries)
+			byStream[key.stream] = i
+			entries = append(entries, readsEntry(key.actor, key.stream, []operations.LogRead{read}))
 		}
-		byStream[key.stream] = len(entries)
-		entries = append(entries, readsEntry(key.actor, key.stream, []operations.LogRead{read}))
+		entries[i].bytes += size
 	}
 	r.full, r.order = nil, nil
 	clear(r.reads)
 	return entries
+}
+
+// encodedSize is a read's share of a command, but for what every event has.
+func encodedSize(read operations.LogRead) int {
+	encoded, _ := json.Marshal(read) // can't fail: text, numbers and times
+	return len(encoded)
 }
 
 // Close writes what is collected, again and again until ctx ends if it must, and ends the recorder. What is recorded

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -295,6 +296,39 @@ func TestExports(t *testing.T) {
 	b.commands.fails(func(func() error) error { return eventstore.ErrUnavailable })
 	if _, err := b.Start(t.Context(), "ada", "", asked); !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Errorf("an export that isn't on record: %v", err)
+	}
+}
+
+// However long the paths, queries and reasons of reads are, and however they would merge, each read is on record.
+func TestNoReadIsTooLarge(t *testing.T) {
+	t.Parallel()
+	b := setup(t, access.Config{Interval: time.Hour})
+	b.read("eve", "", 7, "/v1/events/7")
+	long := "/v1/events/" + strings.Repeat("<", 60_000)
+	for i := range 150 {
+		b.read("eve", "", 1, fmt.Sprint("/v1/streams/", i, strings.Repeat("<", 450)))
+	}
+	for i := range 20 {
+		b.read("eve", "", 1, fmt.Sprint(long, i))
+	}
+	reason := strings.Repeat("<", 2000)
+	for i := range 60 { // of one stream: more than a command has room for
+		read := readOf(fmt.Sprint(i, strings.Repeat("&", 5000)), 1)
+		read.Reason = &reason
+		for j := range 30 {
+			read.Resources = append(read.Resources, fmt.Sprint(j, strings.Repeat("<", 450)))
+		}
+		check(t, b.Read(t.Context(), "eve", read))
+	}
+	check(t, b.Flush(t.Context()))
+	var reads int64
+	first := false
+	for _, r := range b.recorded() {
+		reads += r.Reads
+		first = first || slices.Contains(r.Resources, "/v1/events/7")
+	}
+	if reads != 1+150+20+60 || !first {
+		t.Errorf("%d reads are on record, the first: %t", reads, first)
 	}
 }
 

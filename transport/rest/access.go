@@ -82,10 +82,8 @@ func (s *server) recordRead(r *request, events ...eventstore.Envelope) error {
 	return s.recordRows(r, found)
 }
 
+// recordRows records that rows are about to be shown, by HEAD too: the length of what it stands for says whether there are any.
 func (s *server) recordRows(r *request, found operations.Delivered) error {
-	if r.Method == http.MethodHead {
-		return nil // shows nothing
-	}
 	read := operations.LogRead{Access: r.access(), Delivered: found}
 	if len(r.vars) > 0 {
 		read.Resources = []string{r.URL.EscapedPath()}

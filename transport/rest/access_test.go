@@ -98,11 +98,7 @@ func TestReadsAreOnRecord(t *testing.T) {
 			if format == "" {
 				format = asJSON
 			}
-			b.send("HEAD", fill(c.path), "", "Accept: "+format, "Annals-Actor: "+eve).is(200)
-			if got := b.traces(eve); len(got) != 0 {
-				t.Fatalf("of HEAD, which shows nothing: %v", got)
-			}
-			b.send("GET", fill(c.path), "", "Accept: "+format, "Annals-Actor: "+eve, "Annals-Reason: ünder review").is(200)
+			b.send("HEAD", fill(c.path), "", "Accept: "+format, "Annals-Actor: "+eve, "Annals-Reason: ünder review").is(200)
 			b.send("GET", fill(c.path), "", "Accept: "+format, "Annals-Actor: "+eve, "Annals-Reason: ünder review").is(200)
 			got := b.traces(eve)
 			if len(got) != 1 {

@@ -129,9 +129,12 @@ func minPosition(h http.Header) (int64, error) {
 	return n, nil
 }
 
-// parsePosition reads a non-negative whole number without sign.
+// maxDigits is what the largest position has.
+const maxDigits = 19
+
+// parsePosition reads a non-negative whole number without sign, of no more digits than a position can have.
 func parsePosition(s string) (int64, error) {
-	if s == "" || s[0] == '+' || s[0] == '-' {
+	if s == "" || s[0] == '+' || s[0] == '-' || len(s) > maxDigits {
 		return 0, strconv.ErrSyntax
 	}
 	return strconv.ParseInt(s, 10, 64)

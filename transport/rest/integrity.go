@@ -44,9 +44,11 @@ func (s *server) integrityEndpoints() []*endpoint {
 	}
 	tile := get("tile/{level}/{tile}", "getTile", mediaBytes, s.getTile)
 	tile.spans = true
+	inclusion := get("inclusion", "getInclusionProof", mediaJSON, s.getInclusion)
+	inclusion.recorded = true
 	return []*endpoint{
 		get("checkpoint", "getCheckpoint", mediaText, s.getCheckpoint),
-		get("inclusion", "getInclusionProof", mediaJSON, s.getInclusion),
+		inclusion,
 		get("consistency", "getConsistencyProof", mediaJSON, s.getConsistency),
 		tile,
 		get("keys", "listSigningKeys", mediaJSON, s.listSigningKeys),

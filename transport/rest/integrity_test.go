@@ -236,9 +236,11 @@ func TestProofsAreOnRecord(t *testing.T) {
 	b := newSealedServer(t, watched)
 	b.product("A", 1)
 	b.checkpoint(1)
-	b.send("GET", "/v1/integrity/inclusion?position=1", "", "Annals-Actor: eve").is(200)
+	b.send("GET", "/v1/integrity/inclusion?position=1", "", "Annals-Actor: eve", "Annals-Reason: why").is(200)
+	b.send("GET", "/v1/integrity/inclusion?position=1", "", "Annals-Actor: eve", "Annals-Reason: a\tb").problem(400, "malformed-request")
 	got := b.traces("eve")
-	if len(got) != 1 || got[0].Route != "/v1/integrity/inclusion" || got[0].Rows != 1 || *got[0].FromPosition != 1 {
+	if len(got) != 1 || got[0].Route != "/v1/integrity/inclusion" || got[0].Rows != 1 || *got[0].FromPosition != 1 ||
+		got[0].Reason == nil || *got[0].Reason != "why" {
 		t.Errorf("%v", got)
 	}
 }
