@@ -133,16 +133,13 @@ func (s *server) answerCommand(w http.ResponseWriter, r *request, c command, res
 		h.Set("Location", c.location+result.ID.String())
 	}
 	if r.prefer.representation {
-		if shown, err := s.representation(r, result); err == nil {
+		shown, err := s.representation(r, result)
+		if err == nil {
 			h.Set(headerApplied, "return=representation")
 			return writeJSON(w, r, status, shown)
-		} else if result.Replayed {
-			// What is kept under the key can be answered all the same: the command did take effect.
-			s.config.Log.WarnContext(r.Context(), "the representation of a replayed command can't be made",
-				"request_id", r.id, "error", err)
-		} else {
-			return err
 		}
+		// No error of the command's: it did take effect, and is answered as such.
+		s.config.Log.WarnContext(r.Context(), "the representation after a command can't be made", "request_id", r.id, "error", err)
 	} else if r.prefer.minimal {
 		h.Set(headerApplied, "return=minimal")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"annals/eventstore"
 	"annals/transport/rest"
 )
 
@@ -87,6 +88,27 @@ func TestCommandShowsTheResourceWhenPreferred(t *testing.T) {
 	line := cart["items"].([]any)[0].(map[string]any)
 	if cart["total"] != "1999.80" || line["line_total"] != "1999.80" || cart["order_id"] != nil || cart["item_count"] != 2.0 {
 		t.Errorf("%v", cart)
+	}
+}
+
+// withoutKeys is a reader of states that can't get at the keys of personal text.
+type withoutKeys struct{ eventstore.StateReader }
+
+func (withoutKeys) Open(context.Context, eventstore.StateAt) (eventstore.StateAt, error) {
+	return eventstore.StateAt{}, eventstore.ErrUnavailable
+}
+
+// A command that took effect is answered as one, also where what it led to can't be shown: its caller would send it again.
+func TestACommandThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	b := newServer(t, func(b *bench) { b.config.States = withoutKeys{b.config.States} })
+	r := b.send("POST", "/v1/products", `{"sku":"A","name":"A","price":"1"}`, "Prefer: return=representation").is(201)
+	wantMembers(t, r.json(), "id", "version", "position", "events")
+	if r.header.Get("Preference-Applied") != "" || r.header.Get("ETag") != `"1"` || r.header.Get("Location") == "" {
+		t.Errorf("headers %v", r.header)
+	}
+	if head := b.head(); head != 1 {
+		t.Errorf("the log ends at %d", head)
 	}
 }
 

@@ -2,10 +2,12 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
+	"annals/domain"
 	"annals/eventstore"
 )
 
@@ -38,6 +40,9 @@ func (s *server) read(w http.ResponseWriter, r *request, model string, query fun
 		s.comfort(r, model)
 	}
 	position, err := query(r.Context())
+	if refusal := (*domain.Error)(nil); err != nil && !errors.As(err, &refusal) {
+		return err // whatever the position
+	}
 	if position < r.minPosition {
 		return s.behind(r, "the read model", position)
 	}
