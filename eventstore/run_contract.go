@@ -25,6 +25,8 @@ type CommandKey struct {
 	Scope       string
 	Key         string
 	Fingerprint []byte // another one under the same key is refused with idempotency-key-reused
+	// First: the key is looked up before the use case runs, because that has effects beyond the log.
+	First bool
 }
 
 // RecordedEvent is an event a command led to.

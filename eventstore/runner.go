@@ -127,8 +127,8 @@ func (r *CommandRunner) Run(
 // run executes a command, and one with an idempotency key when it is the only one with it on this node.
 //
 // A known key always answers, before anything that the command is judged by: the append looks it up itself, before it
-// looks at streams and claims, and a refusal is answered only after a look-up. To look it up here as well would change no
-// answer, and costs more than the append, which is shared by all callers.
+// looks at streams and claims, and a refusal is answered only after a look-up. To look it up here as well, as CommandKey.First
+// asks, would change no answer, and costs more than the append, which is shared by all callers.
 func (x *execution) run(ctx context.Context) (CommandResult, error) {
 	key := x.cmd.Key
 	if key == nil {
@@ -146,5 +146,10 @@ func (x *execution) run(ctx context.Context) (CommandResult, error) {
 		return CommandResult{}, err
 	}
 	defer x.r.keys.leave(flight)
+	if key.First {
+		if first, found, err := lookupKey(ctx, x.r.Log, x.cmd.Client, key); found || err != nil {
+			return first, err
+		}
+	}
 	return x.execute(ctx)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"annals/domain"
 	"annals/eventstore/pgtest"
 	"annals/projections"
@@ -217,6 +219,59 @@ func TestFailingStatement(t *testing.T) {
 		t.Errorf("state %+v, failure %+v", s, s.Failure)
 	}
 	b.checkTotals("totals", 14)
+}
+
+// What changes a subscriber is recorded, and nothing else: whatever was recorded before, and whoever stopped it.
+func TestWhatChangesASubscriberIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	var cured atomic.Bool
+	var recorded []string
+	cfg := b.config()
+	cfg.RetryPause = time.Hour
+	cfg.Audit = func(_ context.Context, op projections.Operation) error {
+		recorded = append(recorded, string(op.Action)+" by "+op.Actor)
+		return nil
+	}
+	g := b.group(cfg, poisoned("totals", &cured))
+	b.append(withPoison(20, 7, "error")...)
+	b.append(withPoison(20, 12, "error")...)
+	b.run(g)
+	failedAt := func(position int64) {
+		t.Helper()
+		pgtest.Eventually(b.t, "failed", func() bool {
+			s := b.state(g, "totals")
+			return s.Status == projections.StatusFailed && s.Failure.Position == position
+		})
+	}
+	step := func(want projections.Status, err error) {
+		t.Helper()
+		if s := b.state(g, "totals"); err != nil || s.Status != want {
+			t.Fatalf("%s, want %s: %v", s.Status, want, err)
+		}
+	}
+	failedAt(7)
+	step(projections.StatusPaused, g.Pause(ctx, "totals", "ada"))
+	step(projections.StatusPaused, g.Pause(ctx, "totals", "bob"))
+	step(projections.StatusPaused, g.Retry(ctx, "totals", 7, "ada"))
+	step(projections.StatusPaused, g.Skip(ctx, "totals", 7, "nonsense", "ada"))
+	if err := g.Resume(ctx, "totals", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	failedAt(32)
+	cured.Store(true)
+	if err := g.Resume(ctx, "totals", "cy"); err != nil { // which nobody paused
+		t.Fatal(err)
+	}
+	b.waitFor(g, "totals", 40)
+	step(projections.StatusRunning, g.Resume(ctx, "totals", "dan"))
+	step(projections.StatusPaused, g.Pause(ctx, "totals", "eve"))
+	want := []string{"pause by ada", "retry by ada", "skip by ada", "resume by bob", "resume by cy", "pause by eve"}
+	if diff := cmp.Diff(want, recorded); diff != "" {
+		t.Error(diff)
+	}
+	b.checkTotals("totals", 40, 7)
 }
 
 func TestPauseAndResume(t *testing.T) {

@@ -40,16 +40,15 @@ var (
 	ErrNotSkipped = errors.New("the sealer leaves out no event")
 )
 
-// Pause stops a subscriber, on every node, until Resume. When it returns, no page of a read model is being applied. As all
-// operations, it fails with ErrUnknownSubscriber, and changes nothing when Config.Audit fails.
+// Pause stops a subscriber, on every node, until Resume. When it returns, no page of a read model is being applied. To pause
+// again changes nothing. As all operations, it fails with ErrUnknownSubscriber, and changes nothing when Config.Audit fails.
 func (g *Group) Pause(ctx context.Context, name, actor string) error {
 	return g.operate(ctx, Operation{Name: name, Action: ActionPause, Actor: actor}, `status = 'paused', retry_at = NULL`)
 }
 
 // Resume lets a paused or failed subscriber go on at once. One that runs isn't changed.
 func (g *Group) Resume(ctx context.Context, name, actor string) error {
-	return g.operate(ctx, Operation{Name: name, Action: ActionResume, Actor: actor},
-		`status = CASE WHEN status IN ('paused', 'failed') THEN 'running' ELSE status END, retry_at = NULL`)
+	return g.operate(ctx, Operation{Name: name, Action: ActionResume, Actor: actor}, `status = 'running', retry_at = NULL`)
 }
 
 // Failures lists the events that a subscriber has stopped at: one, or none. A subscriber never goes past a failure.
@@ -67,12 +66,15 @@ func (g *Group) Failures(ctx context.Context, name string) ([]Failure, error) {
 	return []Failure{}, nil
 }
 
-// Retry lets a subscriber that stopped at an event try it again at once. It fails with ErrNoFailure when that isn't the
-// event.
+// Retry lets a subscriber that stopped at an event try it again at once, or when it is resumed if it is paused. It fails
+// with ErrNoFailure when that isn't the event.
 func (g *Group) Retry(ctx context.Context, name string, position int64, actor string) error {
 	return g.operate(ctx, Operation{Name: name, Action: ActionRetry, Position: position, Actor: actor},
-		`status = 'running', retry_at = NULL`)
+		unlessPaused+`, retry_at = NULL`)
 }
+
+// unlessPaused lets a subscriber go on, but for what only Resume ends.
+const unlessPaused = `status = CASE status WHEN 'paused' THEN 'paused' ELSE 'running' END`
 
 // Skip makes a subscriber leave out the event that it stopped at, now and in every rebuild of this version. The reason is
 // kept with the event's position and the actor. It fails with ErrReasonNeeded without one, with ErrNoFailure when the
@@ -88,7 +90,7 @@ func (g *Group) Skip(ctx context.Context, name string, position int64, reason, a
 		return ErrNotSkipped
 	}
 	return g.operate(ctx, Operation{Name: name, Action: ActionSkip, Position: position, Reason: reason, Actor: actor},
-		`status = 'running', retry_at = NULL, failure_position = NULL, failure_event_id = NULL,
+		unlessPaused+`, retry_at = NULL, failure_position = NULL, failure_event_id = NULL,
 		failure_event_type = NULL, failure_error = NULL, failure_attempts = 0, failed_at = NULL`)
 }
 
@@ -99,6 +101,18 @@ func (g *Group) spec(name string) (Spec, bool) {
 		}
 	}
 	return Spec{}, false
+}
+
+// changes reports whether the operation changes a subscriber of a status.
+func (op Operation) changes(status Status) bool {
+	switch op.Action {
+	case ActionPause:
+		return status != StatusPaused
+	case ActionResume:
+		return status == StatusPaused || status == StatusFailed
+	default:
+		return true
+	}
 }
 
 // operate changes a subscriber's row, once the audit has recorded that it will.
@@ -114,15 +128,19 @@ func (g *Group) operate(ctx context.Context, op Operation, change string) error 
 	}
 	defer tx.Rollback()
 	var failed sql.NullInt64
+	var status Status
 	err = tx.QueryRowContext(ctx, `
-		SELECT failure_position FROM annals.subscribers WHERE name = $1 AND version = $2 FOR UPDATE`,
-		op.Name, op.Version).Scan(&failed)
+		SELECT failure_position, status FROM annals.subscribers WHERE name = $1 AND version = $2 FOR UPDATE`,
+		op.Name, op.Version).Scan(&failed, &status)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", op.Action, op.Name, err)
 	}
 	ofFailure := op.Action == ActionRetry || op.Action == ActionSkip
 	if ofFailure && (!failed.Valid || failed.Int64 != op.Position) {
 		return fmt.Errorf("%s %s: %w: %d", op.Action, op.Name, ErrNoFailure, op.Position)
+	}
+	if !op.changes(status) {
+		return nil
 	}
 	if g.cfg.Audit != nil {
 		if err := g.cfg.Audit(ctx, op); err != nil {

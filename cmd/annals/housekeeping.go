@@ -6,6 +6,7 @@ import (
 
 	"annals/projections"
 	"annals/transport/access"
+	"annals/transport/rest"
 )
 
 // housekeepingInterval is how often a node removes what has served its time.
@@ -43,7 +44,7 @@ func (n *node) removeExpiredKeys(ctx context.Context, retention time.Duration) e
 // removeOldKeys removes keys from before a time: those of requests, of reads that were recorded, and of policies that have
 // caught up. As long as a policy may see an event again, its key keeps it from acting on it twice.
 func (n *node) removeOldKeys(ctx context.Context, before time.Time) error {
-	scopes := []string{"http", access.Scope}
+	scopes := []string{rest.KeyScope, rest.OperationScope, access.Scope}
 	states, err := n.group.Status(ctx)
 	if err != nil {
 		return err

@@ -117,9 +117,12 @@ func (c *cli) retryCommand() *cobra.Command {
 		Example: "  annals projections retry products 42",
 		Args:    exactArgs("NAME", "POSITION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			position, err := positionArg(cmd, args[1])
-			if err != nil {
-				return err
+			position := int64(0) // where timers fail
+			if args[1] != "0" {
+				var err error
+				if position, err = positionArg(cmd, args[1]); err != nil {
+					return err
+				}
 			}
 			return c.withOperator(cmd, func(ctx context.Context, n *node) error {
 				if err := n.group.Retry(ctx, args[0], position, operatorName()); err != nil {

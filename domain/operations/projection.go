@@ -107,10 +107,11 @@ func (s Subject) Validate() []domain.FieldError {
 	return v.Fields()
 }
 
-// Pause stops a projection; a paused one stays as it is.
+// Pause stops a projection. Like the other commands it is given for what changes the projection, which isn't the log's to
+// say: a projection also stops by failing.
 type Pause struct{ Subject }
 
-// Resume lets a projection go on; one that isn't paused stays as it is.
+// Resume lets a projection go on that was paused or had failed.
 type Resume struct{ Subject }
 
 // NoteRebuilt records that a rebuild went live.
@@ -119,7 +120,7 @@ type NoteRebuilt struct {
 	Position int64
 }
 
-// SkipFailure makes a projection go on without the event at which it failed. To skip it again changes nothing.
+// SkipFailure makes a projection go on without the event at which it failed.
 type SkipFailure struct {
 	Subject
 	Position int64
@@ -139,17 +140,11 @@ func (c SkipFailure) Validate() []domain.FieldError {
 	return append(c.Subject.Validate(), v.Fields()...)
 }
 
-func (c Pause) decide(s ProjectionState) ([]ProjectionEvent, error) {
-	if s.Paused[c.Version] {
-		return nil, nil
-	}
+func (c Pause) decide(ProjectionState) ([]ProjectionEvent, error) {
 	return []ProjectionEvent{Paused(c.Subject)}, nil
 }
 
-func (c Resume) decide(s ProjectionState) ([]ProjectionEvent, error) {
-	if !s.Paused[c.Version] {
-		return nil, nil
-	}
+func (c Resume) decide(ProjectionState) ([]ProjectionEvent, error) {
 	return []ProjectionEvent{Resumed(c.Subject)}, nil
 }
 
@@ -157,11 +152,7 @@ func (c NoteRebuilt) decide(ProjectionState) ([]ProjectionEvent, error) {
 	return []ProjectionEvent{Rebuilt{Name: c.Name, Version: c.Version, Position: c.Position}}, nil
 }
 
-func (c SkipFailure) decide(s ProjectionState) ([]ProjectionEvent, error) {
-	skipped := func(k Skip) bool { return k.Version == c.Version && k.Position == c.Position }
-	if slices.ContainsFunc(s.Skips, skipped) {
-		return nil, nil
-	}
+func (c SkipFailure) decide(ProjectionState) ([]ProjectionEvent, error) {
 	return []ProjectionEvent{FailureSkipped{
 		Name: c.Name, Version: c.Version, Position: c.Position, Reason: c.Reason,
 	}}, nil
@@ -192,7 +183,10 @@ func evolveProjection(s ProjectionState, event ProjectionEvent) ProjectionState 
 		s.Name, s.Built = e.Name, with(s.Built, e.Version, e.Position)
 	case FailureSkipped:
 		s.Name = e.Name
-		s.Skips = append(slices.Clip(s.Skips), Skip{Version: e.Version, Position: e.Position, Reason: e.Reason})
+		earlier := slices.DeleteFunc(slices.Clone(s.Skips), func(k Skip) bool {
+			return k.Version == e.Version && k.Position == e.Position // recorded, but it didn't take effect
+		})
+		s.Skips = append(earlier, Skip{Version: e.Version, Position: e.Position, Reason: e.Reason})
 	case FailureRetried:
 		s.Name = e.Name
 	}

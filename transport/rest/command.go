@@ -28,8 +28,8 @@ type command struct {
 	decode             func(r *request, f *jsonbody.Fields) (useCase, error)
 }
 
-// keyScope is the scope of the idempotency keys that callers send.
-const keyScope = "http"
+// KeyScope is the scope of the idempotency keys that callers send with commands.
+const KeyScope = "http"
 
 func (s *server) command(c command) *endpoint {
 	return &endpoint{
@@ -90,7 +90,7 @@ func (r *request) command() eventstore.Command {
 		Client: r.who.Client, Actor: r.who.Actor, RequestID: r.id, Metadata: r.trace.metadata(), Match: r.match,
 	}
 	if r.key != "" {
-		cmd.Key = &eventstore.CommandKey{Scope: keyScope, Key: r.key, Fingerprint: r.fingerprint()}
+		cmd.Key = &eventstore.CommandKey{Scope: KeyScope, Key: r.key, Fingerprint: r.fingerprint()}
 	}
 	return cmd
 }

@@ -1,12 +1,14 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"slices"
 
 	"annals/domain"
+	"annals/eventstore"
 	"annals/projections"
 	"annals/projections/replay"
 	"annals/transport/rest/jsonbody"
@@ -115,16 +117,56 @@ func (s *server) operation(status int, decode func(*request, *jsonbody.Fields) (
 			if _, err := s.projection(r, name); err != nil {
 				return err
 			}
-			if err := do(r.Context(), name); err != nil {
-				return operationError(err)
-			}
-			state, err := s.projection(r, name)
-			if err != nil {
-				return err
-			}
-			return writeJSON(w, r, status, state)
+			return s.once(w, r, status, func(ctx context.Context) (any, error) {
+				if err := do(ctx, name); err != nil {
+					return nil, operationError(err)
+				}
+				return s.projection(r, name)
+			})
 		}, nil
 	}
+}
+
+// OperationScope is the scope of the idempotency keys of operations.
+const OperationScope = "operation"
+
+// answerMember is where a key keeps an operation's answer.
+const answerMember = "answer"
+
+// once does something and answers with what it gives. Under an idempotency key it is done by the first request alone; when the
+// server ends before the key is kept, by the next one too.
+func (s *server) once(w http.ResponseWriter, r *request, status int, do func(context.Context) (any, error)) error {
+	if r.key == "" {
+		shown, err := do(r.Context())
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, r, status, shown)
+	}
+	cmd := eventstore.Command{
+		Name: r.endpoint.name, Client: eventstore.SystemClient, Actor: r.who.Actor, RequestID: r.id,
+		Key: &eventstore.CommandKey{
+			Scope: OperationScope, Key: r.who.Client + " " + r.key, Fingerprint: r.fingerprint(), First: true,
+		},
+	}
+	result, err := s.config.Commands.Run(r.Context(), cmd, func(ctx context.Context, u *domain.UnitOfWork) error {
+		shown, err := do(ctx)
+		if err != nil {
+			return err
+		}
+		var body bytes.Buffer
+		err = encode(&body, shown)
+		u.Attach(answerMember, body.String())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if result.Replayed {
+		w.Header().Set(headerReplayed, "true")
+	}
+	writeBody(w, r, status, mediaJSON, []byte(result.Extras[answerMember]))
+	return nil
 }
 
 // projection gives a subscriber's state, or a not-found.
@@ -171,10 +213,10 @@ func (s *server) skip(r *request, f *jsonbody.Fields) (operate, error) {
 	}, missing
 }
 
-// failure is the position in the path.
+// failure is the position in the path; 0 is where timers fail.
 func (r *request) failure() (int64, error) {
 	position, err := parsePosition(r.vars["position"])
-	if err != nil || position < 1 {
+	if err != nil {
 		return 0, notFound("the projection has no failure at this position")
 	}
 	return position, nil

@@ -101,6 +101,38 @@ func (p poisoned) Apply(ctx context.Context, tx projections.Tx, page projections
 	return p.Projector.Apply(ctx, tx, page)
 }
 
+// An operation under an idempotency key is done once; its repeat is given the first answer.
+func TestKeyedOperations(t *testing.T) {
+	t.Parallel()
+	b := newServer(t)
+	const pause, resume, rebuild = "/v1/projections/products/pause", "/v1/projections/products/resume", "/v1/projections/products/rebuild"
+	first := b.send("POST", pause, "", "Idempotency-Key: k").is(200)
+	if first.header.Get("Idempotency-Replayed") != "" || first.text("status") != "paused" {
+		t.Errorf("%v %s", first.header, first.body)
+	}
+	b.send("POST", resume, "").is(200)
+	repeat := b.send("POST", pause, " {} ", "Idempotency-Key: k").is(200)
+	if repeat.header.Get("Idempotency-Replayed") != "true" || string(repeat.body) != string(first.body) {
+		t.Errorf("%v %s, at first %s", repeat.header, repeat.body, first.body)
+	}
+	if s := b.projection("products"); s["status"] != "running" {
+		t.Errorf("a repeat paused again: %v", s)
+	}
+	b.send("POST", resume, "", "Idempotency-Key: k").problem(422, "idempotency-key-reused")
+	b.send("POST", "/v1/projections/orders/pause", "", "Idempotency-Key: k").problem(422, "idempotency-key-reused")
+	b.send("POST", pause, "", "Idempotency-Key: k", "Annals-Client: other").is(200)
+	b.send("POST", resume, "", "Annals-Client: *", "Idempotency-Key: k").is(200)
+
+	started := b.send("POST", rebuild, "", "Idempotency-Key: r").is(202)
+	if r := b.send("POST", rebuild, "", "Idempotency-Key: r").is(202); string(r.body) != string(started.body) {
+		t.Errorf("%s, at first %s", r.body, started.body)
+	}
+	// What is refused isn't kept.
+	b.send("POST", "/v1/projections/products/failures/9/retry", "", "Idempotency-Key: f").problem(404, "not-found")
+	b.send("POST", resume, "", "Idempotency-Key: f").is(200)
+	b.send("POST", "/v1/projections/products/failures/0/retry", "").problem(404, "not-found")
+}
+
 func TestFailuresAreRetriedAndSkipped(t *testing.T) {
 	t.Parallel()
 	var at atomic.Int64
