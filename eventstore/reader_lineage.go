@@ -20,6 +20,8 @@ const (
 	lineageDepth = 32
 	// lineageLimit is how many events are given.
 	lineageLimit = 500
+	// relatedLimit is how many events of one request are looked at.
+	relatedLimit = 4 * lineageLimit
 )
 
 // Lineage is what caused an event and what it caused.
@@ -60,41 +62,51 @@ func (r *Reader) Lineage(ctx context.Context, client string, position int64) (Li
 	if l.Head, err = r.Head(ctx); err != nil {
 		return Lineage{}, err
 	}
-	l.SearchedTo = min(l.Head, position+lineageSpan)
-	related, err := r.related(ctx, client, event, l.SearchedTo)
+	related, searchedTo, err := r.related(ctx, client, event, min(l.Head, position+lineageSpan))
 	if err != nil {
 		return Lineage{}, err
 	}
+	l.SearchedTo = searchedTo
 	caused := map[string]bool{event.EventID.String(): true}
 	for _, e := range related {
-		if caused[e.CausationID] && len(l.Effects) < lineageLimit {
-			caused[e.EventID.String()] = true
-			l.Effects = append(l.Effects, e)
+		if !caused[e.CausationID] {
+			continue
 		}
+		if len(l.Effects) == lineageLimit {
+			l.SearchedTo = e.Position - 1
+			break
+		}
+		caused[e.EventID.String()] = true
+		l.Effects = append(l.Effects, e)
 	}
 	return l, nil
 }
 
-// related gives the events after one that have its root request in common.
-func (r *Reader) related(ctx context.Context, client string, event Envelope, upTo int64) (found []Envelope, err error) {
+// related gives the events after one that have its root request in common and that an event caused, and the position up to
+// which it has looked: upTo, unless there are too many.
+func (r *Reader) related(ctx context.Context, client string, event Envelope, upTo int64) (found []Envelope, searchedTo int64, err error) {
 	var q where
 	q.add("position > ?", event.Position)
 	q.add("position <= ?", upTo)
-	q.add("correlation_id = ?", event.CorrelationID)
+	q.add("correlation_id = ? AND causation_id <> request_id", event.CorrelationID) // not its commands', but what they led to
 	q.filter(EventFilter{Client: client})
 	text := "SELECT " + envelopeColumns + " FROM annals.events WHERE " + q.text + " ORDER BY position LIMIT " +
-		q.arg(4*lineageLimit)
+		q.arg(relatedLimit)
+	var complete bool
 	err = r.tenants.read(ctx, client, inOrderOfIndex, func(ctx context.Context, db Querier) error {
-		found, _, err = readEnvelopes(ctx, db, text, q.args)
+		found, complete, err = readEnvelopes(ctx, db, text, q.args)
 		return err
 	})
 	if err == nil {
 		err = r.open(ctx, found)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the events related to position %d: %w", event.Position, err)
+		return nil, 0, fmt.Errorf("read the events related to position %d: %w", event.Position, err)
 	}
-	return found, nil
+	if len(found) > 0 && (!complete || len(found) == relatedLimit) {
+		upTo = found[len(found)-1].Position
+	}
+	return found, upTo, nil
 }
 
 // ByEventID gives the event with an id, or a not-found refusal. The id, a UUID of version 7, tells when the event was

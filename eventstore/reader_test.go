@@ -292,6 +292,55 @@ func TestEventAndStream(t *testing.T) {
 	}
 }
 
+// A lineage says how far it has looked, also where one id is that of many requests.
+func TestLineageOfManyEvents(t *testing.T) {
+	t.Parallel()
+	store := openStore(t, pgtest.New(t))
+	write := func(count int, cause string) AppendOutcome {
+		req := onStream(newUUID(), 0, count)
+		for i := range req.Events {
+			e := &req.Events[i]
+			e.RequestID, e.CorrelationID, e.CausationID, e.EventType = "import", "import", cause, "counter.opened"
+			e.Data = []byte(`{"name":"x","limit":9}`)
+		}
+		return mustAppend(t, store.Sequencer, req)
+	}
+	effects := func(position int64) (int, int64) {
+		t.Helper()
+		l, err := store.Reader.Lineage(t.Context(), acme, position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(l.Effects), l.SearchedTo
+	}
+	root := write(1, "import").Head
+	event, err := store.Reader.Event(t.Context(), acme, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 50
+	for range (relatedLimit + 100) / many {
+		write(many, "import")
+	}
+	head := write(1, event.EventID.String()).Head
+	if n, to := effects(root); n != 1 || to != head {
+		t.Errorf("beside many requests: %d effects up to %d, want 1 up to %d", n, to, head)
+	}
+	for range lineageLimit/many + 1 {
+		write(many, event.EventID.String())
+	}
+	if n, to := effects(root); n != lineageLimit || to != head+lineageLimit-1 {
+		t.Errorf("of many effects: %d up to %d, want %d up to %d", n, to, lineageLimit, head+lineageLimit-1)
+	}
+	for range relatedLimit / many {
+		write(many, newUUID().String())
+	}
+	write(1, event.EventID.String())
+	if n, to := effects(head); n != 0 || to != head+relatedLimit {
+		t.Errorf("beside many effects of others: %d up to %d, want none up to %d", n, to, head+relatedLimit)
+	}
+}
+
 func TestLineage(t *testing.T) {
 	t.Parallel()
 	store := openStore(t, pgtest.New(t))
