@@ -38,6 +38,18 @@ func AddMember(name, value string) Upcaster {
 	}
 }
 
+// Steps makes one upcaster of several, for a version that changed more than one thing.
+func Steps(steps ...Upcaster) Upcaster {
+	return func(data []byte) (_ []byte, err error) {
+		for _, step := range steps {
+			if data, err = step(data); err != nil {
+				return nil, err
+			}
+		}
+		return data, nil
+	}
+}
+
 // EventDefinition registers one event type: its wire name, today's schema version, how to decode it, and the upcasters
 // that lead older versions to today's.
 type EventDefinition struct {

@@ -36,7 +36,7 @@ func TestSetAndRemoveThreshold(t *testing.T) {
 		manufacturing.RemoveThresholdCommand{KPI: "ppm", Line: ptr("")}, domain.CodeNotFound)
 	remove := manufacturing.RemoveThresholdCommand{KPI: "oee", Line: ptr("L1")}
 	stated(t, must(p, manufacturing.RemoveThreshold, remove),
-		kpi.ThresholdRemoved{KPI: "oee", Scope: kpi.Scope{Line: ptr("L1")}})
+		kpi.ThresholdRemoved{KPI: "oee", Direction: ptr(kpi.Min), Limit: ptr(dec("60")), Scope: kpi.Scope{Line: ptr("L1")}})
 	refused(p, manufacturing.RemoveThreshold, remove, domain.CodeNotFound)
 	out = must(p, manufacturing.SetThreshold, line)
 	if len(out.Events) != 1 || out.Version != 3 {

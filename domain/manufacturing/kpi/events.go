@@ -28,8 +28,17 @@ type ThresholdSet struct {
 	Scope     Scope           `json:"scope"`
 }
 
-// ThresholdRemoved: the figure isn't watched any more. An alert that was open is over.
+// ThresholdRemoved: the figure isn't watched any more. An alert that was open is over. Direction and Limit are those of the
+// threshold that was; version 1 didn't say.
 type ThresholdRemoved struct {
+	KPI       Name             `json:"kpi"`
+	Direction *Direction       `json:"direction"`
+	Limit     *decimal.Decimal `json:"limit"`
+	Scope     Scope            `json:"scope"`
+}
+
+// thresholdRemovedV1 is what version 1 of ThresholdRemoved carried.
+type thresholdRemovedV1 struct {
 	KPI   Name  `json:"kpi"`
 	Scope Scope `json:"scope"`
 }
@@ -78,7 +87,9 @@ func Definition() domain.Definition {
 		Aggregate: Aggregate,
 		Events: []domain.EventDefinition{
 			domain.DefineEvent[ThresholdSet](),
-			domain.DefineEvent[ThresholdRemoved](),
+			domain.DefineEvent[ThresholdRemoved](
+				domain.Steps(domain.AddMember("direction", "null"), domain.AddMember("limit", "null")),
+			).Formerly(thresholdRemovedV1{}),
 			domain.DefineEvent[ThresholdViolated](),
 			domain.DefineEvent[ThresholdRecovered](),
 		},

@@ -59,7 +59,7 @@ func (Remove) decide(s State) ([]Event, error) {
 	if !s.Active {
 		return nil, nil
 	}
-	return []Event{ThresholdRemoved{KPI: s.KPI, Scope: s.Scope}}, nil
+	return []Event{ThresholdRemoved{KPI: s.KPI, Direction: &s.Direction, Limit: &s.Limit, Scope: s.Scope}}, nil
 }
 
 func (c Judge) decide(s State) ([]Event, error) {

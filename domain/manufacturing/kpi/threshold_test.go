@@ -56,7 +56,7 @@ func TestRemove(t *testing.T) {
 	t.Parallel()
 	domaintest.Given(t, kpi.Aggregate).When(kpi.Remove{}).ThenNothing()
 	s := domaintest.Given(t, kpi.Aggregate, oeeSet).When(kpi.Remove{}).
-		Then(kpi.ThresholdRemoved{KPI: "oee", Scope: kpi.Scope{Line: &line}})
+		Then(kpi.ThresholdRemoved{KPI: "oee", Direction: &oeeSet.Direction, Limit: &oeeSet.Limit, Scope: kpi.Scope{Line: &line}})
 	s = s.When(kpi.Remove{}).ThenNothing()
 	s = s.When(kpi.Judge{Value: dec("1"), Period: "2026-W02", ComputedAtPosition: 9}).ThenNothing()
 	s.When(kpi.Set{KPI: kpi.OEE, Direction: kpi.Min, Limit: dec("60.5"), Period: kpi.PeriodWeek, Line: &line}).
@@ -243,7 +243,7 @@ func TestNames(t *testing.T) {
 }
 
 func goldens() []domaintest.Golden {
-	return domaintest.Today(
+	return append(domaintest.Today(
 		oeeSet,
 		kpi.ThresholdViolated{
 			KPI: "oee", Value: dec("59.99"), Limit: dec("60.5"), Direction: "min", Period: "2026-W02",
@@ -253,8 +253,8 @@ func goldens() []domaintest.Golden {
 			KPI: "oee", Value: dec("60.5"), Limit: dec("60.5"), Period: "2026-W03", Scope: kpi.Scope{Line: &line},
 			ComputedAtPosition: 60,
 		},
-		kpi.ThresholdRemoved{KPI: "oee", Scope: kpi.Scope{Line: &line}},
-	)
+		kpi.ThresholdRemoved{KPI: "oee", Direction: &oeeSet.Direction, Limit: &oeeSet.Limit, Scope: kpi.Scope{Line: &line}},
+	), domaintest.Golden{Version: 1, Event: kpi.ThresholdRemoved{KPI: "oee", Scope: kpi.Scope{Line: &line}}})
 }
 
 func TestGoldenEvents(t *testing.T) {
