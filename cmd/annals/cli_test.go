@@ -70,7 +70,7 @@ func TestMisuse(t *testing.T) {
 		{"keys create --client acme --role operator --actor a --expires-in never", "--expires-in"},
 		{"keys rotate", "ID"},
 		{"keys rotate k --grace -1h", "--grace"},
-		{"keys revoke k", "--reason"},
+		{"keys revoke k --reason=", "reason"},
 		{"keys list --output xml", "table or json"},
 		{"serve --addr nowhere", "host:port"},
 		{"serve --addr 127.0.0.1:0 --cart-lifetime -1s", "above zero"},

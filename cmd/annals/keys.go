@@ -173,14 +173,14 @@ earlier rotation isn't taken any more.`,
 func (c *cli) revokeKeyCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:     "revoke ID --reason TEXT",
+		Use:     "revoke ID",
 		Short:   "End a key for good",
 		Long:    "Ends a key for good: every server refuses it within two seconds. The reason is recorded as an event.",
-		Example: "  annals keys revoke k7f3m2q9x4bc --reason \"left the company\"",
+		Example: "  annals keys revoke k7f3m2q9x4bc\n  annals keys revoke k7f3m2q9x4bc --reason \"left the company\"",
 		Args:    exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
-				return misuse(cmd, "--reason is needed: it is recorded")
+				return misuse(cmd, "--reason must have a text: it is recorded")
 			}
 			return c.withKeys(cmd, func(ctx context.Context, keys *apikeys.Manager) error {
 				k, err := keys.Revoke(ctx, args[0], reason)
@@ -192,7 +192,7 @@ func (c *cli) revokeKeyCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why the key is revoked; recorded")
+	cmd.Flags().StringVar(&reason, "reason", "no reason given", "`why` the key is revoked; recorded")
 	return cmd
 }
 

@@ -60,7 +60,7 @@ func TestKeysFromTheCommandLine(t *testing.T) {
 			t.Errorf("the secret %q is shown", secret)
 		}
 	}
-	tool("keys revoke aaaaaaaaaaaa --reason r").exits(exitFailed).says("no API key")
+	tool("keys revoke aaaaaaaaaaaa").exits(exitFailed).says("no API key")
 	tool("keys rotate " + id).exits(exitFailed).says("revoked")
 
 	// Any address will do now, and a tool's own server asks nobody for a key.
