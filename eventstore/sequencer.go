@@ -244,8 +244,7 @@ func (s *Sequencer) abandon(p *pending) bool {
 	if p.state != stateQueued {
 		return false
 	}
-	p.state = stateAbandoned
-	s.queue.leave(p)
+	s.queue.giveUp(p)
 	return true
 }
 

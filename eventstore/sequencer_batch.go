@@ -328,8 +328,7 @@ func (s *Sequencer) expire(batch []*pending) []*pending {
 // in line, as if their callers had gone. It is called under the lock.
 func (s *Sequencer) failQueued(err error, now time.Time) {
 	for p := s.queue.oldest; p != nil && (now.IsZero() || !p.deadline.After(now)); p = s.queue.oldest {
-		p.state = stateAbandoned
-		s.queue.leave(p)
+		s.queue.giveUp(p)
 		p.err = err
 		p.done <- struct{}{}
 	}

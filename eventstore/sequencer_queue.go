@@ -90,7 +90,8 @@ type clientQueue struct {
 // something. It isn't safe for concurrent use.
 type queue struct {
 	maxCount, maxBytes int
-	count, bytes       int
+	count, bytes       int // of requests whose callers wait
+	places             int // in line, those that were given up included
 	oldest, newest     *pending
 	readyCount         int
 	seed               maphash.Seed
@@ -117,7 +118,7 @@ func (q *queue) push(p *pending) bool {
 		count, bytes = count+c.count, bytes+c.bytes
 	}
 	// A request larger than a share still goes when nothing else of its client waits.
-	if q.count+1 > q.maxCount || count > max(q.maxCount/4, 1) ||
+	if q.count+1 > q.maxCount || q.places+1 > 2*q.maxCount || count > max(q.maxCount/4, 1) ||
 		(q.count > 0 && q.bytes+size > q.maxBytes) || (count > 1 && bytes > q.maxBytes/4) {
 		return false
 	}
@@ -126,7 +127,7 @@ func (q *queue) push(p *pending) bool {
 	}
 	p.client = c
 	c.count, c.bytes = count, bytes
-	q.count, q.bytes = q.count+1, q.bytes+size
+	q.count, q.bytes, q.places = q.count+1, q.bytes+size, q.places+1
 	if p.older = q.newest; p.older != nil {
 		p.older.newer = p
 	} else {
@@ -252,6 +253,13 @@ func (q *queue) leave(p *pending) {
 	q.retire(c)
 }
 
+// giveUp ends a request for which nobody waits any more. What is left of it is its place in line.
+func (q *queue) giveUp(p *pending) {
+	p.state = stateAbandoned
+	q.leave(p)
+	p.wire, p.req = parts{}, AppendRequest{}
+}
+
 // retire forgets a client with nothing waiting.
 func (q *queue) retire(c *clientQueue) {
 	if c.count > 0 || c.inRing || q.clients[c.name] != c {
@@ -284,6 +292,7 @@ func (q *queue) next(room int) *pending {
 		c.ready[c.first] = nil
 		c.first++
 		q.readyCount--
+		q.places--
 		q.turn++
 		return p
 	}

@@ -235,6 +235,19 @@ func TestOverloadAndAbandonedCallers(t *testing.T) {
 	}
 	send(t.Context()) // there is room again
 	awaitQueued(t, s, 1)
+	// But not without end: those who come and go take places.
+	refused := 0
+	for range 3 * 8 {
+		ctx, giveUp := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		_, err := s.Append(ctx, onStream(freshID(), 0, 1))
+		giveUp()
+		if errors.Is(err, ErrOverloaded) {
+			refused++
+		}
+	}
+	if refused != 3*8-(2*8-2-1) { // two had given up before, and one waits
+		t.Errorf("%d of those who came and went were refused", refused)
+	}
 	release()
 	for range 2 {
 		if err := <-results; err != nil {
