@@ -5,11 +5,14 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -50,15 +53,41 @@ func Up(ctx context.Context, db *sql.DB) (applied []string, err error) {
 	return up(ctx, p)
 }
 
+// A migration that locks several tables may meet a deadlock with the statements of a server that is still of the release
+// before. It has then changed nothing, and is tried again.
+const (
+	deadlockTries = 10
+	deadlockPause = 200 * time.Millisecond
+)
+
 func up(ctx context.Context, p *goose.Provider) (applied []string, err error) {
-	results, err := p.Up(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", err)
+	for try := 1; ; try++ {
+		results, err := p.Up(ctx)
+		var partial *goose.PartialError
+		if errors.As(err, &partial) {
+			results = partial.Applied
+		}
+		for _, r := range results {
+			applied = append(applied, r.Source.Path)
+		}
+		if err == nil {
+			return applied, nil
+		}
+		if !isDeadlock(err) || try == deadlockTries {
+			return applied, fmt.Errorf("migrate: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return applied, fmt.Errorf("migrate: %w", err)
+		case <-time.After(deadlockPause):
+		}
 	}
-	for _, r := range results {
-		applied = append(applied, r.Source.Path)
-	}
-	return applied, nil
+}
+
+// isDeadlock reports whether a statement was the victim of a deadlock.
+func isDeadlock(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "40P01"
 }
 
 // Migration is one step of the schema and whether this database has it.

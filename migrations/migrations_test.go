@@ -3,7 +3,9 @@ package migrations_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
+	"testing/fstest"
 
 	"github.com/jmoiron/sqlx"
 
@@ -65,3 +67,39 @@ func TestGeneration(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A migration that loses to a deadlock with a server of the release before is tried again, from where it failed.
+func TestUpIsTriedAgainAfterADeadlock(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewEmpty(t)
+	db.MustExec(`CREATE TABLE first (); CREATE TABLE second ()`)
+	busy := db.MustBegin()
+	defer busy.Rollback()
+	busy.MustExec(`LOCK TABLE second`)
+	type outcome struct {
+		applied []string
+		err     error
+	}
+	done := make(chan outcome)
+	go func() {
+		applied, err := migrations.UpFrom(context.Background(), db.DB.DB, fstest.MapFS{
+			"00001_easy.sql": {Data: []byte("-- +goose Up\nCREATE TABLE third ();")},
+			"00002_two.sql":  {Data: []byte("-- +goose Up\nALTER TABLE first ADD n int; ALTER TABLE second ADD n int;")},
+		})
+		done <- outcome{applied, err}
+	}()
+	pgtest.Eventually(t, "the migration waits", func() bool {
+		var waits bool
+		err := db.Get(&waits, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'second'::regclass)`)
+		return err == nil && waits
+	})
+	busy.MustExec(`LOCK TABLE first`) // the migration has waited for longer, and is the victim
+	if err := busy.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	got := <-done
+	if got.err != nil || !slices.Equal(got.applied, []string{"00001_easy.sql", "00002_two.sql"}) {
+		t.Errorf("applied %v: %v", got.applied, got.err)
+	}
+	db.MustExec(`SELECT first.n, second.n FROM first, second`)
+}
