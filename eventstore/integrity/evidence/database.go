@@ -136,7 +136,7 @@ func (v *databaseVerifier) storedKeys(ctx context.Context, recorded []KeyRecord)
 		return err
 	}
 	for _, k := range keys {
-		if !slices.ContainsFunc(recorded, func(r KeyRecord) bool { return r.VerifierKey == k.VerifierKey }) {
+		if k.Status != integrity.KeyPending && !slices.ContainsFunc(recorded, func(r KeyRecord) bool { return r.VerifierKey == k.VerifierKey }) {
 			v.report.altered(0, "the signing key %s is none that the log recorded: the key was replaced", k.ID)
 		}
 	}
