@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,6 +82,7 @@ func (c *cli) exportSigningKeyCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				keys = slices.DeleteFunc(keys, func(k integrity.Key) bool { return k.Status == integrity.KeyPending })
 				if len(keys) == 0 {
 					return errors.New("the log has no signing key yet: a server makes it at its first start")
 				}
@@ -105,7 +107,8 @@ func (c *cli) rotateSigningKeyCommand() *cobra.Command {
 		Short: "Replace the key that signs checkpoints",
 		Long: `Replaces the key that signs checkpoints. Both keys sign a statement, which is recorded as an event with the reason, and
 the first checkpoint afterwards. Running servers go over to the new key by themselves, if they can open it: one that comes from
-a file, or is under another passphrase, must be given to them first.`,
+a file, or is under another passphrase, must be given to them first. If it is interrupted, the old key signs on: repeat the
+command, or start a server that has the new key.`,
 		Example: "  annals audit keys rotate --reason \"yearly\"\n" +
 			"  annals audit keys rotate --reason \"into the vault\" --new-key-file annals.key\n" +
 			"  annals audit keys rotate --reason \"passphrase lost\" --old-key-lost --new-passphrase-file passphrase.txt",
@@ -139,7 +142,7 @@ a file, or is under another passphrase, must be given to them first.`,
 	}
 	signing.register(cmd.Flags())
 	cmd.Flags().StringVar(&o.Reason, "reason", "", "why the key is replaced; recorded")
-	cmd.Flags().BoolVar(&o.OldKeyLost, "old-key-lost", false, "go on without the old key's signature")
+	cmd.Flags().BoolVar(&o.OldKeyLost, "old-key-lost", false, "go on without the old key's signature, or without a new key that an interrupted rotation left")
 	cmd.Flags().StringVar(&next.keyFile, "new-key-file", "", "`file` with the new private key, which then isn't stored in the database")
 	cmd.Flags().StringVar(&next.passphraseFile, "new-passphrase-file", "", "`file` with another passphrase for the new key")
 	return cmd

@@ -74,6 +74,7 @@ func TestCheckpointsByDefault(t *testing.T) {
 	server.checkpoint(4, both[1])
 	server.caller(shop).product("after", 3)
 	server.checkpoint(5, both[1])
+	annals(t, append([]string{"audit", "verify", "--key", both[1]}, database...)...).exits(exitDone).prints("INTACT")
 	annals(t, append([]string{"audit", "keys"}, database...)...).exits(exitDone).prints("retired", "active", both[1])
 	annals(t, append([]string{"audit", "keys", "list", "--output", "json"}, database...)...).exits(exitDone).
 		prints(`"retired_position": 4`, `"verifier_key": "`+first)
@@ -109,6 +110,14 @@ func TestSigningKeyFromFile(t *testing.T) {
 	rotate := append([]string{"audit", "keys", "rotate", "--signing-key-file", file("first")}, database...)
 	annals(t, rotate...).exits(exitMisuse).says("--reason")
 	annals(t, append(rotate, "--reason", "r")...).exits(exitFailed).says("must be given")
+	// What a rotation leaves that is interrupted: a key that signs nothing yet.
+	if _, err := db.Exec(`INSERT INTO annals.integrity_keys (verifier_key, status) VALUES ($1, 'pending')`, second); err != nil {
+		t.Fatal(err)
+	}
+	annals(t, append([]string{"audit", "keys"}, database...)...).exits(exitDone).prints("pending", second)
+	if all := annals(t, append([]string{"audit", "keys", "export", "--all"}, database...)...).exits(exitDone); strings.Contains(all.stdout.String(), second) {
+		t.Errorf("exported: %s", all.stdout.String())
+	}
 	annals(t, append(rotate, "--reason", "r", "--new-key-file", file("second"))...).exits(exitDone).prints(second)
 	server.caller(shop).product("w", 1)
 	server.await("the key from outside isn't the log's")
@@ -116,6 +125,52 @@ func TestSigningKeyFromFile(t *testing.T) {
 	server = serveHere(t, append([]string{"--signing-key-file", file("second")}, database...)...)
 	server.caller(shop).product("x", 1)
 	server.checkpoint(4, second)
+}
+
+// A rotation that is killed once its event is in the log is finished by the same command.
+func TestKilledRotation(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	file := filepath.Join(t.TempDir(), "new")
+	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := []string{"ANNALS_SIGNING_KEY_FILE="}
+	database := []string{"--database-url", db.DSN}
+	serve := func(passphrase string) *program {
+		flags := append([]string{"serve", "--addr", "127.0.0.1:0", "--signing-passphrase", passphrase}, database...)
+		return runChild(t, none, flags...).listening()
+	}
+	keys := func() []string {
+		list := annals(t, append([]string{"audit", "keys", "export", "--all"}, database...)...).exits(exitDone).stdout.String()
+		return strings.Fields(list)
+	}
+	server := serve("old")
+	server.caller(shop).product("a", 1)
+	first := keys()[0]
+	server.checkpoint(2, first)
+	server.stop()
+	rotate := append([]string{"audit", "keys", "rotate", "--reason", "r", "--signing-passphrase", "old", "--new-passphrase-file", file}, database...)
+	killed := runChild(t, none, rotate...) // it waits a while for its event to be sealed, which nobody does
+	for rotated := false; !rotated; {
+		if err := db.Get(&rotated, `SELECT EXISTS (SELECT FROM annals.events WHERE event_type = 'signing_key.rotated')`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed.kill()
+	annals(t, append([]string{"audit", "verify"}, database...)...).exits(exitDone).prints("INTACT")
+	server = serve("old")
+	server.says("a rotation isn't finished")
+	server.caller(shop).product("b", 1)
+	server.checkpoint(4, first)
+	server.stop()
+	annals(t, append([]string{"audit", "verify", "--key", first}, database...)...).exits(exitDone).prints("INTACT", "wasn't finished by then")
+	runChild(t, none, rotate...).exits(exitDone).prints("from position 3 on")
+	server = serve("new")
+	server.caller(shop).product("c", 1)
+	both := keys()
+	server.checkpoint(5, both[1])
+	annals(t, append([]string{"audit", "verify", "--key", both[1]}, database...)...).exits(exitDone).prints("INTACT")
 }
 
 func TestSigningFlags(t *testing.T) {

@@ -2,7 +2,6 @@ package integrity
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,9 +122,9 @@ func readKeys(ctx context.Context, db Executor, condition string) ([]storedKey, 
 	return list, nil
 }
 
-// Keys lists the keys that sign or have signed the log's checkpoints, the first one first.
+// Keys lists the keys that sign, have signed or are to sign the log's checkpoints, the first one first.
 func (l *Log) Keys(ctx context.Context) ([]Key, error) {
-	stored, err := readKeys(ctx, l.db, `WHERE status <> 'pending' ORDER BY position, created_at`)
+	stored, err := readKeys(ctx, l.db, `ORDER BY position, created_at`) // a pending one, which has no position, is last
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +145,25 @@ func oneKey(ctx context.Context, db Executor, status KeyStatus, lock string) (*s
 }
 
 // Ensure makes the log's first key where it has none, finishes what a crash interrupted, and opens the key. It fails with
-// ErrCannotSign when this process doesn't have what that takes.
+// ErrCannotSign when this process doesn't have what that takes. A rotation whose new key can't be opened here stays
+// unfinished, and the key before goes on signing.
 func (k *Keys) Ensure(ctx context.Context) error {
 	release, err := k.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := k.finish(ctx); err != nil {
+	pending, err := k.pending(ctx)
+	if err != nil {
 		return err
+	}
+	if pending != nil {
+		if err = k.finish(ctx, pending, k.cfg.Secrets); errors.Is(err, ErrCannotSign) {
+			k.cfg.Logger.WarnContext(ctx, "a rotation isn't finished: the signing key before goes on until a process that can open the new one starts",
+				"key", pending.ID, "error", err)
+		} else if err != nil {
+			return err
+		}
 	}
 	active, err := oneKey(ctx, k.cfg.DB, KeyActive, "")
 	if err != nil {
@@ -167,50 +176,6 @@ func (k *Keys) Ensure(ctx context.Context) error {
 	}
 	_, err = k.signer(ctx, active)
 	return err
-}
-
-// finish activates a key whose event is in the log, or drops it when it isn't.
-func (k *Keys) finish(ctx context.Context) error {
-	pending, err := oneKey(ctx, k.cfg.DB, KeyPending, "")
-	if err != nil || pending == nil {
-		return err
-	}
-	current, err := k.cfg.Recorder.CurrentKey(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the log for its signing key: %w", err)
-	}
-	if current != pending.VerifierKey {
-		_, err := k.cfg.DB.ExecContext(ctx, `DELETE FROM annals.integrity_keys WHERE status = 'pending'`)
-		return err
-	}
-	origin, _, err := readOrigin(ctx, k.cfg.DB)
-	if err != nil {
-		return err
-	}
-	position, err := k.cfg.Recorder.KeyCreated(ctx, origin, current) // is already: gives the position
-	if err != nil {
-		return err
-	}
-	k.cfg.Logger.InfoContext(ctx, "a signing key that is in the log is put to use", "key", pending.ID)
-	active, err := oneKey(ctx, k.cfg.DB, KeyActive, "")
-	if err != nil {
-		return err
-	}
-	return k.activate(ctx, pending, active, position, k.signersOf(ctx, pending, active)...)
-}
-
-// signersOf opens those of the keys that can be.
-func (k *Keys) signersOf(ctx context.Context, keys ...*storedKey) []note.Signer {
-	var signers []note.Signer
-	for _, key := range keys {
-		if key == nil {
-			continue
-		}
-		if s, err := k.signer(ctx, key); err == nil {
-			signers = append(signers, s)
-		}
-	}
-	return signers
 }
 
 // create makes the log's first key and records it.
@@ -278,71 +243,6 @@ func (k *Keys) adopt(ctx context.Context, key signerKey, origin string, first bo
 	}
 	if _, err := k.cfg.DB.ExecContext(ctx, `UPDATE annals.integrity_log SET origin = $1`, signer.Name()); err != nil {
 		return fmt.Errorf("name the log: %w", err)
-	}
-	return nil
-}
-
-// activate makes a pending key the log's. Its private part leaves the database with the next one. When the signers of both
-// keys are given, a checkpoint of the tree as it is now carries both signatures, and is kept.
-func (k *Keys) activate(ctx context.Context, key, before *storedKey, position int64, signers ...note.Signer) error {
-	tx, err := k.cfg.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return fmt.Errorf("activate the signing key: %w", err)
-	}
-	defer tx.Rollback()
-	if before != nil { // whoever is signing with it has done so first
-		_, err := tx.ExecContext(ctx, `UPDATE annals.integrity_keys SET status = 'retired', private_key = NULL,
-			retired_at = clock_timestamp(), retired_position = $2 WHERE verifier_key = $1`, before.VerifierKey, position)
-		if err != nil {
-			return fmt.Errorf("retire the signing key: %w", err)
-		}
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE annals.integrity_keys SET status = 'active', position = $2 WHERE verifier_key = $1`,
-		key.VerifierKey, position)
-	if err != nil {
-		return fmt.Errorf("activate the signing key: %w", err)
-	}
-	if before != nil && len(signers) > 0 {
-		if err := k.signOver(ctx, tx, before, signers); err != nil {
-			return err
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("activate the signing key: %w", err)
-	}
-	return nil
-}
-
-// signOver signs the tree as it is now with the keys of a rotation, once it is certain that it continues what the key
-// before has signed.
-func (k *Keys) signOver(ctx context.Context, tx *sql.Tx, before *storedKey, signers []note.Signer) error {
-	last, err := oneCheckpoint(ctx, tx, selectCheckpoints+`ORDER BY size DESC LIMIT 1`)
-	if err != nil && !errors.Is(err, ErrNoCheckpoint) {
-		return err
-	}
-	view, viewErr := k.log.View(ctx)
-	if viewErr != nil {
-		return viewErr
-	}
-	if err == nil {
-		if err := continues(ctx, view, last, before.VerifierKey); err != nil {
-			return err
-		}
-	}
-	origin, _, err := readOrigin(ctx, tx)
-	if err != nil {
-		return err
-	}
-	root := view.Root()
-	signed, err := Checkpoint{Origin: origin, Size: view.Size(), Root: root}.Sign(signers...)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO annals.integrity_checkpoints (size, root, note, kept) VALUES ($1, $2, $3, true)
-		ON CONFLICT (size) DO UPDATE SET note = excluded.note, kept = true, signed_at = excluded.signed_at`,
-		view.Size(), root[:], string(signed))
-	if err != nil {
-		return fmt.Errorf("store a checkpoint: %w", err)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (s *Signer) signWith(ctx context.Context, tx *sql.Tx, key *storedKey) (Sign
 		return SignedCheckpoint{}, viewErr
 	}
 	if err == nil {
-		if err := continues(ctx, view, last, key.VerifierKey); err != nil {
+		if err := continues(ctx, view, last, *key); err != nil {
 			return SignedCheckpoint{}, err
 		}
 	}
@@ -160,9 +160,14 @@ func storeCheckpoint(ctx context.Context, tx *sql.Tx, c SignedCheckpoint) error 
 	return nil
 }
 
-// continues checks that a checkpoint of this log is what its note says and that the tree continues it.
-func continues(ctx context.Context, view *View, c SignedCheckpoint, verifierKey string) error {
-	known, err := Verifiers(verifierKey)
+// continues checks that a checkpoint of this log is what its note says, signed by one of the keys, and that the tree
+// continues it.
+func continues(ctx context.Context, view *View, c SignedCheckpoint, keys ...storedKey) error {
+	texts := make([]string, len(keys))
+	for i, k := range keys {
+		texts[i] = k.VerifierKey
+	}
+	known, err := Verifiers(texts...)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package evidence_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -296,7 +298,12 @@ func (r recorder) CurrentKey(ctx context.Context) (key string, err error) {
 	return key, err
 }
 
-func (r recorder) KeyCreated(ctx context.Context, origin, key string) (int64, error) {
+func (r recorder) KeyCreated(ctx context.Context, origin, key string) (position int64, err error) {
+	err = r.b.db.GetContext(ctx, &position, `SELECT position FROM annals.events WHERE aggregate_id = $1 AND data ->> 'verifier_key' = $2`,
+		keyStream.String(), key)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return position, err
+	}
 	return r.write(ctx, "signing_key.created", map[string]string{"origin": origin, "verifier_key": key})
 }
 

@@ -122,10 +122,11 @@ func (v *bundleVerifier) open() (c integrity.Checkpoint, ok bool, err error) {
 		return c, false, err
 	}
 	v.report.KeyGiven = v.trust.given
-	if _, ids, _, err := v.trust.open(note); err != nil {
-		v.report.altered(0, "%s: %v", checkpointFile, err)
+	_, by, signedErr := v.trust.open(note)
+	if signedErr != nil {
+		v.report.altered(0, "%s: %v", checkpointFile, signedErr)
 	} else {
-		v.report.SignedBy = ids
+		v.report.SignedBy = by.ids
 		v.report.Checkpoints++
 	}
 	if c.Size != v.manifest.Size || c.Origin != v.manifest.Origin {
@@ -135,11 +136,15 @@ func (v *bundleVerifier) open() (c integrity.Checkpoint, ok bool, err error) {
 	if v.marks, err = readKept(v.report, v.trust, c.Origin, v.options.Since); err != nil {
 		return c, false, err
 	}
-	return c, true, v.openNotes(c)
+	v.openNotes(c)
+	if signedErr == nil {
+		v.trust.newest(v.report, c.Size, by, v.marks)
+	}
+	return c, true, nil
 }
 
 // openNotes reads the earlier checkpoints of the bundle.
-func (v *bundleVerifier) openNotes(c integrity.Checkpoint) error {
+func (v *bundleVerifier) openNotes(c integrity.Checkpoint) {
 	entries, err := fs.ReadDir(v.bundle, notesDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.report.altered(0, "%s: %v", notesDir, err)
@@ -151,7 +156,7 @@ func (v *bundleVerifier) openNotes(c integrity.Checkpoint) error {
 			v.bad(name, err)
 			continue
 		}
-		earlier, _, _, err := v.trust.open(data)
+		earlier, by, err := v.trust.open(data)
 		switch {
 		case err != nil && v.trust.given:
 			v.report.remark("%s isn't signed by a key that counts here", name)
@@ -164,10 +169,9 @@ func (v *bundleVerifier) openNotes(c integrity.Checkpoint) error {
 			continue
 		}
 		v.report.Checkpoints++
-		v.marks = append(v.marks, &kept{checkpoint: earlier})
+		v.marks = append(v.marks, &kept{checkpoint: earlier, rank: by.rank})
 	}
 	slices.SortStableFunc(v.marks, func(a, b *kept) int { return int(min(max(a.checkpoint.Size-b.checkpoint.Size, -1), 1)) })
-	return nil
 }
 
 // batch is lines in the order of the file.

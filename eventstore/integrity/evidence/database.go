@@ -32,8 +32,9 @@ type databaseVerifier struct {
 	options Options
 
 	stored integrity.StoredLog
-	head   int64 // last position in the log
-	until  int64 // last position that is looked at
+	head   int64          // last position in the log
+	until  int64          // last position that is looked at
+	active *integrity.Key // that signs; nil: there is none
 	trust  *trust
 	marks  marks
 
@@ -85,6 +86,10 @@ func (v *databaseVerifier) run(ctx context.Context) error {
 
 func (v *databaseVerifier) open(ctx context.Context) (err error) {
 	r := v.report
+	keys, err := v.readKeys(ctx) // before the tree and the events, which may get others meanwhile
+	if err != nil {
+		return err
+	}
 	latest, err := v.source.Log.Latest(ctx) // before the tree, which may grow meanwhile
 	if err != nil && !errors.Is(err, integrity.ErrNoCheckpoint) && !errors.Is(err, integrity.ErrDamaged) {
 		return err
@@ -100,7 +105,7 @@ func (v *databaseVerifier) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.Origin, r.Size = v.stored.Origin, v.stored.Size
-	recorded, err := recordedKeys(ctx, v.source.Records, v.source.Keys, 0)
+	recorded, err := recordedKeys(ctx, v.source.Records, v.source.Keys)
 	if err != nil {
 		if !errors.Is(err, integrity.ErrDamaged) {
 			return err
@@ -111,7 +116,7 @@ func (v *databaseVerifier) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.KeyGiven = v.trust.given
-	if err := v.storedKeys(ctx, recorded); err != nil {
+	if err := v.storedKeys(ctx, keys, recorded); err != nil {
 		return err
 	}
 	keptMarks, err := readKept(r, v.trust, v.stored.Origin, v.options.Since)
@@ -125,25 +130,40 @@ func (v *databaseVerifier) open(ctx context.Context) (err error) {
 	return v.marks.open(ctx, v, keptMarks)
 }
 
-// storedKeys compares the keys that are kept for signing with those that the log recorded.
-func (v *databaseVerifier) storedKeys(ctx context.Context, recorded []KeyRecord) error {
+// readKeys reads the keys that are kept for signing; none when they are damaged, which is a finding.
+func (v *databaseVerifier) readKeys(ctx context.Context) ([]integrity.Key, error) {
 	keys, err := v.source.Log.Keys(ctx)
 	if errors.Is(err, integrity.ErrDamaged) {
 		v.report.altered(0, "%v", err)
-		return nil
+		return nil, nil
 	}
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		if !slices.ContainsFunc(recorded, func(r KeyRecord) bool { return r.VerifierKey == k.VerifierKey }) {
+	return keys, err
+}
+
+// storedKeys compares the keys that are kept for signing with those that the log recorded. keys were read before these.
+func (v *databaseVerifier) storedKeys(ctx context.Context, keys []integrity.Key, recorded []KeyRecord) error {
+	for i, k := range keys {
+		if k.Status == integrity.KeyActive {
+			v.active = &keys[i]
+		}
+		if k.Status != integrity.KeyPending && v.trust.order[k.VerifierKey] == 0 {
 			v.report.altered(0, "the signing key %s is none that the log recorded: the key was replaced", k.ID)
 		}
 	}
-	if n := len(recorded); n > 0 && !slices.ContainsFunc(keys, func(k integrity.Key) bool {
-		return k.VerifierKey == recorded[n-1].VerifierKey
-	}) {
-		v.report.altered(recorded[n-1].Position, "the signing key %s that the log recorded is gone", shortKey(recorded[n-1].VerifierKey))
+	if len(recorded) == 0 || keys == nil { // or damaged, which is said
+		return nil
+	}
+	last := recorded[len(recorded)-1]
+	isLast := func(k integrity.Key) bool { return k.VerifierKey == last.VerifierKey }
+	if slices.ContainsFunc(keys, isLast) {
+		return nil
+	}
+	keys, err := v.readKeys(ctx) // a key is there before it is recorded
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(keys, isLast) {
+		v.report.altered(last.Position, "the signing key %s that the log recorded is gone", shortKey(last.VerifierKey))
 	}
 	return nil
 }

@@ -24,7 +24,8 @@ type marks struct {
 	bad     int64 // the smallest at which neither has; 0: none
 	fetch   func(after int64) ([]integrity.SignedCheckpoint, error)
 	err     error
-	ids     []string
+	newest  signatures // under the last stored one that was compared
+	late    bool       // which came after the key had been replaced
 }
 
 const checkpointPage = 1000
@@ -86,6 +87,7 @@ func (m *marks) agree(v *databaseVerifier, size int64, root integrity.Hash) (has
 
 func (m *marks) keptMark(v *databaseVerifier, k *kept) {
 	c := k.checkpoint
+	m.rank = max(m.rank, k.rank)
 	hashes, rows := m.agree(v, c.Size, c.Root)
 	v.report.Since = append(v.report.Since, Comparison{Name: k.name, Size: c.Size, Consistent: rows})
 	switch {
@@ -108,7 +110,7 @@ func (m *marks) between() string {
 }
 
 func (m *marks) storedMark(v *databaseVerifier, s integrity.SignedCheckpoint) {
-	c, ids, rank, err := v.trust.open([]byte(s.Note))
+	c, by, err := v.trust.open([]byte(s.Note))
 	switch {
 	case err != nil:
 		v.report.altered(0, "the stored checkpoint at size %d: %v", s.Size, err)
@@ -116,10 +118,11 @@ func (m *marks) storedMark(v *databaseVerifier, s integrity.SignedCheckpoint) {
 	case c.Size != s.Size || c.Root != s.Root || c.Origin != v.stored.Origin:
 		v.report.altered(0, "the stored checkpoint at size %d isn't what its note says, which is of %s, size %d and root %v", s.Size, c.Origin, c.Size, c.Root)
 		return
-	case rank < m.rank:
-		v.report.altered(0, "the stored checkpoint at size %d is signed by %s alone, which had been replaced by then", s.Size, ids)
+	case by.rank < m.rank:
+		v.report.altered(0, "the stored checkpoint at size %d is signed by %s alone, which had been replaced by then", s.Size, by.ids)
 	}
-	m.rank, m.checked, m.ids = max(m.rank, rank), s.Size, ids
+	m.late = by.rank < m.rank
+	m.rank, m.checked, m.newest = max(m.rank, by.rank), s.Size, by
 	v.report.Checkpoints++
 	hashes, rows := m.agree(v, s.Size, s.Root)
 	if !hashes && !rows {
@@ -132,7 +135,7 @@ func (m *marks) storedMark(v *databaseVerifier, s integrity.SignedCheckpoint) {
 func (v *databaseVerifier) judge() {
 	r, m := v.report, &v.marks
 	root := v.checked.root()
-	r.Root, r.SignedBy = root.String(), append(r.SignedBy, m.ids...)
+	r.Root, r.SignedBy = root.String(), append(r.SignedBy, m.newest.ids...)
 	v.explain()
 	if n := v.missing.count; n > 1 {
 		r.altered(0, "%d events are missing in all", n)
@@ -150,7 +153,24 @@ func (v *databaseVerifier) judge() {
 	case m.checked < v.stored.Size:
 		r.remark("events %d to %d are sealed and not signed yet", m.checked+1, v.stored.Size)
 	}
+	if r.Checkpoints > 0 {
+		v.newestSigner()
+	}
 	v.edge()
+}
+
+// newestSigner judges who signed the newest checkpoint. In a database the key that is in use has signed one since it was
+// put to use, in the same transaction.
+func (v *databaseVerifier) newestSigner() {
+	m, k := &v.marks, v.active
+	switch {
+	case m.late: // which is said
+	case k != nil && k.Position != nil && *k.Position <= m.checked && m.newest.rank < v.trust.order[k.VerifierKey]:
+		v.report.altered(0, "the newest checkpoint, at size %d, is signed by %s alone, and the key %s has signed since position %d: what it signed was removed",
+			m.checked, m.newest.ids, k.ID, *k.Position)
+	default:
+		v.trust.newest(v.report, m.checked, m.newest, nil)
+	}
 }
 
 // edge compares the row of the tree.

@@ -86,7 +86,7 @@ func (e *exporter) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.keys, err = recordedKeys(ctx, e.source.Records, e.source.Keys, size); err != nil {
+	if e.keys, err = recordedKeys(ctx, e.source.Records, e.source.Keys); err != nil {
 		return err
 	}
 	if e.notes, err = log.KeptCheckpoints(ctx, size); err != nil {

@@ -34,9 +34,10 @@ type keyEvent struct {
 	Statement   string `json:"statement"`
 }
 
-// recordedKeys reads the events about the log's keys, whose stream is given, up to a position.
-func recordedKeys(ctx context.Context, records *integrity.Records, stream domain.ID, to int64) (keys []KeyRecord, err error) {
-	selection := integrity.Selection{Client: eventstore.SystemClient, AggregateID: &stream, To: to}
+// recordedKeys reads the events about the log's keys, whose stream is given. A key may sign a tree that its event isn't in
+// yet, so they are never read up to a checkpoint's size only.
+func recordedKeys(ctx context.Context, records *integrity.Records, stream domain.ID) (keys []KeyRecord, err error) {
+	selection := integrity.Selection{Client: eventstore.SystemClient, AggregateID: &stream}
 	err = records.Each(ctx, selection, func(r integrity.Record) error {
 		if r.EventType != "signing_key.created" && r.EventType != "signing_key.rotated" {
 			return nil
@@ -57,75 +58,6 @@ func recordedKeys(ctx context.Context, records *integrity.Records, stream domain
 		return nil, fmt.Errorf("read the log's keys: %w", err)
 	}
 	return keys, nil
-}
-
-// trust is the keys whose signatures count.
-type trust struct {
-	verifiers note.Verifiers
-	rank      map[string]int // by key id: their order
-	given     bool
-}
-
-// newTrust takes the keys that the verifier gave, and those that these vouch for; when none was given, the log's own.
-// Rotations that nothing vouches for are noted in the report.
-func newTrust(r *Report, origin string, records []KeyRecord, given []string) (*trust, error) {
-	t := &trust{rank: map[string]int{}, given: len(given) > 0}
-	trusted := map[string]bool{}
-	var list []note.Verifier
-	trustKey := func(key string, rank int) error {
-		if key = strings.TrimSpace(key); trusted[key] {
-			return nil
-		}
-		v, err := note.NewVerifier(key)
-		if err != nil {
-			return fmt.Errorf("the verifier key %.80q: %w", key, err)
-		}
-		if id := keyID(v.Name(), v.KeyHash()); t.rank[id] == 0 { // two keys of the same id can't be told apart
-			trusted[key], t.rank[id] = true, rank
-			list = append(list, v)
-		}
-		return nil
-	}
-	for _, key := range given {
-		if err := trustKey(key, 1); err != nil {
-			return nil, err
-		}
-	}
-	for i, k := range records {
-		vouched := i == 0
-		if k.Replaces != "" {
-			rotation := integrity.Rotation{Origin: origin, VerifierKey: k.VerifierKey, Replaces: k.Replaces, Statement: k.Statement}
-			err := integrity.VerifyRotation(rotation)
-			if vouched = err == nil; !vouched && !t.given {
-				r.remark("the key %s, of position %d, isn't vouched for by the one before: it was said to be lost", shortKey(k.VerifierKey), k.Position)
-			}
-			vouched = vouched && (!t.given || trusted[k.Replaces])
-		}
-		if t.given && (k.Replaces == "" || !vouched) && !trusted[k.VerifierKey] {
-			continue
-		}
-		if !t.given && i > 0 && k.Replaces != records[i-1].VerifierKey {
-			r.altered(k.Position, "the key %s replaces %s, which wasn't the log's", shortKey(k.VerifierKey), shortKey(k.Replaces))
-		}
-		if err := trustKey(k.VerifierKey, i+2); err != nil {
-			r.altered(k.Position, "%v", err)
-		}
-	}
-	t.verifiers = note.VerifierList(list...)
-	return t, nil
-}
-
-// open reads a signed checkpoint and gives the ids of the trusted keys that signed it, and the rank of the newest.
-func (t *trust) open(signed []byte) (c integrity.Checkpoint, ids []string, rank int, err error) {
-	c, n, err := integrity.ParseCheckpoint(signed, t.verifiers)
-	if err != nil {
-		return c, nil, 0, err
-	}
-	for _, s := range n.Sigs {
-		ids = append(ids, fmt.Sprintf("%08x", s.Hash))
-		rank = max(rank, t.rank[keyID(s.Name, s.Hash)])
-	}
-	return c, ids, rank, nil
 }
 
 func keyID(name string, hash uint32) string { return fmt.Sprintf("%s+%08x", name, hash) }
@@ -166,10 +98,11 @@ func unsigned(signed []byte) (integrity.Checkpoint, error) {
 	return integrity.ParseCheckpointText(unverified.Note.Text)
 }
 
-// kept is a Kept that was read.
+// kept is a Kept that was read, or a checkpoint that came with what is verified, which has no name.
 type kept struct {
 	name       string
 	checkpoint integrity.Checkpoint
+	rank       int // of the newest key that signed it
 }
 
 // readKept reads the checkpoints that the verifier kept. One that can't be read is an error: the verifier's mistake. One
@@ -186,10 +119,11 @@ func readKept(r *Report, t *trust, origin string, list []Kept) ([]*kept, error) 
 			r.Since = append(r.Since, Comparison{Name: k.Name, Size: c.Size})
 			continue
 		}
-		if _, _, _, err := t.open(k.Note); err != nil {
+		_, signed, err := t.open(k.Note)
+		if err != nil {
 			r.altered(0, "the checkpoint %s, of size %d, is signed by no key that counts here: the log's keys aren't what they were, or the note isn't what was signed", k.Name, c.Size)
 		}
-		all = append(all, &kept{name: k.Name, checkpoint: c})
+		all = append(all, &kept{name: k.Name, checkpoint: c, rank: signed.rank})
 	}
 	return all, nil
 }

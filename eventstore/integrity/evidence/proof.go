@@ -138,7 +138,7 @@ func (s Source) newProof(ctx context.Context, format string, size int64) (*Proof
 	if err != nil {
 		return nil, err
 	}
-	keys, err := recordedKeys(ctx, s.Records, s.Keys, checkpoint.Size)
+	keys, err := recordedKeys(ctx, s.Records, s.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -168,22 +168,26 @@ func VerifyProof(data []byte, o Options) (*Report, error) {
 		return nil, fmt.Errorf("verify a proof: %w", err)
 	}
 	r.KeyGiven = t.given
-	if _, ids, _, err := t.open([]byte(p.Note)); err != nil {
-		r.altered(0, "%v", err)
+	_, by, signedErr := t.open([]byte(p.Note))
+	if signedErr != nil {
+		r.altered(0, "%v", signedErr)
 	} else {
-		r.SignedBy, r.Checkpoints = ids, 1
+		r.SignedBy, r.Checkpoints = by.ids, 1
 	}
 	if c.Size != p.Size {
 		r.altered(0, "the proof is of size %d, and the checkpoint of %d", p.Size, c.Size)
 	}
-	kept, err := readKept(r, t, c.Origin, o.Since)
+	marks, err := readKept(r, t, c.Origin, o.Since)
 	if err != nil {
 		return nil, fmt.Errorf("verify a proof: %w", err)
 	}
 	if p.Format == InclusionFormat {
-		p.verifyInclusion(r, c, kept)
+		p.verifyInclusion(r, c, marks)
 	} else {
-		p.verifyConsistency(r, c, t, kept)
+		marks = append(marks, p.verifyConsistency(r, c, t, marks)...)
+	}
+	if signedErr == nil {
+		t.newest(r, c.Size, by, marks)
 	}
 	return r.finish(), nil
 }
@@ -234,20 +238,22 @@ func (p *Proof) verifyInclusion(r *Report, c integrity.Checkpoint, marks []*kept
 	}
 }
 
-func (p *Proof) verifyConsistency(r *Report, c integrity.Checkpoint, t *trust, marks []*kept) {
+// verifyConsistency gives the earlier checkpoint, if it is signed.
+func (p *Proof) verifyConsistency(r *Report, c integrity.Checkpoint, t *trust, marks []*kept) (from []*kept) {
 	earlier, err := unsigned([]byte(p.From))
 	if err != nil {
 		r.altered(0, "%v", err)
-		return
+		return nil
 	}
 	r.Scope = fmt.Sprintf("the log of %d events continues the one of %d", c.Size, earlier.Size)
 	if earlier.Origin != c.Origin {
 		r.altered(0, "the earlier checkpoint is of the log %s, and the later of %s", earlier.Origin, c.Origin)
 	}
-	if _, _, _, err := t.open([]byte(p.From)); err != nil {
+	if _, by, err := t.open([]byte(p.From)); err != nil {
 		r.altered(0, "the earlier checkpoint: %v", err)
 	} else {
 		r.Checkpoints++
+		from = []*kept{{checkpoint: earlier, rank: by.rank}}
 	}
 	if err := integrity.VerifyConsistency(earlier, c, p.Hashes); err != nil {
 		r.altered(0, "%v", err)
@@ -263,4 +269,5 @@ func (p *Proof) verifyConsistency(r *Report, c integrity.Checkpoint, t *trust, m
 			r.incomplete(0, "%s is of another size, %d", mark.name, mark.checkpoint.Size)
 		}
 	}
+	return from
 }
