@@ -301,6 +301,9 @@ func (s *server) listSigningKeys(r *request) (answer, error) {
 			Items  []signingKeyView `json:"items"`
 		}{Origin: origin, Items: []signingKeyView{}}
 		for _, k := range keys {
+			if k.Status == integrity.KeyPending {
+				continue // signs nothing yet
+			}
 			view.Items = append(view.Items, signingKeyViewOf(k))
 		}
 		return writeJSON(w, r, http.StatusOK, view)
