@@ -19,5 +19,8 @@ func SetOuter(cfg *Config, m ...message.HandlerMiddleware) { cfg.outer = m }
 // SetLooked sets what is called after every look at the log.
 func SetLooked(cfg *Config, looked func(subscriber string)) { cfg.looked = looked }
 
+// Nudge makes a subscriber look at once.
+func (g *Group) Nudge(name string) { g.nudge(name) }
+
 // SetTailed sets what is called for every page that came from the tail.
 func SetTailed(cfg *Config, tailed func(subscriber string)) { cfg.tailed = tailed }

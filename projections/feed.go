@@ -42,6 +42,8 @@ type feed struct {
 	mu       sync.Mutex
 	next     wait
 	position int64              // the checkpoint as last seen
+	heard    int64              // the head that was announced before the look under way
+	after    int64              // the position after which there would be news
 	errors   int                // in a row, that weren't an event's
 	ahead    int                // looks in a row that found the checkpoint beyond the log
 	bisect   bool               // the next page is applied in parts, to find the event that fails
@@ -113,9 +115,9 @@ func (f *feed) awaitNews(ctx context.Context, position int64) {
 // await waits for what the last look left to wait for. It fails only when ctx ends.
 func (f *feed) await(ctx context.Context) error {
 	f.mu.Lock()
-	next, position, failed, load := f.next, f.position, f.errors, f.pause
+	next, after, failed, load := f.next, f.after, f.errors, f.pause
 	if f.nudged || next == waitNothing {
-		f.nudged = false
+		f.nudged, f.heard = false, f.group.cfg.Waker.Head()
 		f.mu.Unlock()
 		return ctx.Err()
 	}
@@ -131,7 +133,7 @@ func (f *feed) await(ctx context.Context) error {
 		fallthrough
 	case waitNews:
 		polling, stop := context.WithTimeout(waiting, cfg.Poll)
-		f.awaitNews(polling, position)
+		f.awaitNews(polling, after)
 		stop()
 	case waitStandby:
 		pause(waiting, cfg.StandbyPause)
@@ -140,7 +142,7 @@ func (f *feed) await(ctx context.Context) error {
 	}
 
 	f.mu.Lock()
-	f.cancel, f.nudged = nil, false
+	f.cancel, f.nudged, f.heard = nil, false, f.group.cfg.Waker.Head()
 	f.mu.Unlock()
 	return ctx.Err()
 }
@@ -189,7 +191,7 @@ func (f *feed) HandleError(watermill.LoggerAdapter, bool, error) time.Duration {
 // committed notes a page whose rows and checkpoint are stored. failure is the event it stopped before, if any.
 func (f *feed) committed(b bounds, to int64, failure *Failure) {
 	f.mu.Lock()
-	f.position, f.errors, f.ahead, f.bisect = to, 0, 0, false
+	f.position, f.after, f.errors, f.ahead, f.bisect = to, to, 0, 0, false
 	f.pause = max(f.spec.Pause, loadPause(f.group.cfg.LoadPause, to-b.from, time.Since(f.looked)))
 	f.looked = time.Now()
 	switch {
@@ -234,7 +236,8 @@ func (f *feed) rolledBack(b bounds, cause error) {
 		f.errors++
 		f.next = waitBackoff
 	default:
-		f.position, f.errors, f.next = b.from, 0, waitNews
+		// What was announced before is nowhere: the log's tail was lost. Only something newer is news.
+		f.position, f.after, f.errors, f.next = b.from, max(b.from, f.heard), 0, waitNews
 		f.checkAhead(b)
 		f.group.progress.set(f.spec.Name, b.from, StatusRunning)
 	}

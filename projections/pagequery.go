@@ -54,14 +54,20 @@ func durability(spec Spec) string {
 	return "on"
 }
 
+// headBeyond is the log's head. It is looked for beyond a position first, where there is little to look through, and then
+// anywhere: a log may end before it.
+func headBeyond(position string) string {
+	const head, last = `(SELECT e.position FROM annals.events e`, ` ORDER BY e.position DESC LIMIT 1)`
+	return `coalesce(` + head + ` WHERE e.position > ` + position + last + `, ` + head + last + `, 0)`
+}
+
 // livePage takes the checkpoint, unless another node has it or the subscriber isn't to run, and reads the page after it.
 // $5 is the span of positions. Commits of read models needn't wait for the disk ($6): rows and checkpoint go together,
 // and the log has the events.
 func livePage(spec Spec) string {
 	return takeCheckpoint + `, bounds AS MATERIALIZED (
 	SELECT c.position AS low,
-		least(c.position + $5, coalesce((SELECT e.position FROM annals.events e
-			WHERE e.position > c.position ORDER BY e.position DESC LIMIT 1), 0)) AS high,
+		least(c.position + $5, ` + headBeyond(`c.position`) + `) AS high,
 		set_config('synchronous_commit', $6, true) AS durability
 	FROM checkpoint c
 )` + pageRows(spec)
@@ -71,8 +77,7 @@ func livePage(spec Spec) string {
 func policyPage(spec Spec) string {
 	return `
 WITH bounds AS MATERIALIZED (
-	SELECT $5::bigint AS low, least($5::bigint + $6, coalesce((SELECT e.position FROM annals.events e
-		WHERE e.position > $5 ORDER BY e.position DESC LIMIT 1), 0)) AS high
+	SELECT $5::bigint AS low, least($5::bigint + $6, ` + headBeyond(`$5::bigint`) + `) AS high
 )` + pageRows(spec)
 }
 

@@ -97,6 +97,9 @@ func (s *policySubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 			if err := f.deliver(ctx, out); err != nil && ctx.Err() == nil {
 				f.rolledBack(bounds{}, err)
 			}
+			if looked := f.group.cfg.looked; looked != nil {
+				looked(f.spec.Name)
+			}
 		}
 		f.group.release(f.spec)
 	}()

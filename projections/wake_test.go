@@ -2,6 +2,10 @@ package projections_test
 
 import (
 	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +39,99 @@ func TestAnEventNobodyToldOf(t *testing.T) {
 	head := b.append(counts(3)...)
 	pgtest.Eventually(b.t, "applied", func() bool { return b.state(g, "totals").Position == head })
 	b.checkTotals("totals", head)
+}
+
+// linesOf is a logger's output.
+type linesOf struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *linesOf) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(line)
+}
+
+func (l *linesOf) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// Who has seen everything has nothing to report; who is ahead of the log reports where it ends.
+func TestSubscribersAheadOfTheLogSaySo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var lines linesOf
+	cfg := b.config()
+	cfg.Poll, cfg.Logger = 5*time.Millisecond, slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	looks := b.countLooks(&cfg)
+	g := b.group(cfg, totals("totals", nil))
+	if err := g.AddPolicies(&recorder{name: "reacts"}); err != nil {
+		t.Fatal(err)
+	}
+	b.ensure(g.Specs()...)
+	head := b.append(counts(3)...)
+	b.run(g)
+	b.waitFor(g, "totals", head)
+	b.waitFor(g, "reacts", head)
+	looks(40)
+	if text := lines.String(); text != "" {
+		t.Errorf("with nothing to do: %s", text)
+	}
+	b.db.MustExec(`UPDATE annals.subscribers SET position = 8`)
+	for _, name := range []string{"totals", "reacts"} {
+		pgtest.Eventually(t, name+" says that it is ahead", func() bool {
+			for line := range strings.Lines(lines.String()) {
+				if strings.Contains(line, "subscriber="+name+" ") && strings.Contains(line, "ahead of the log") &&
+					strings.Contains(line, "position=8 head=3") {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+// When the log has lost what was announced, subscribers don't look for it all the time.
+func TestALostTailIsNotLookedForWithoutPause(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w, cfg, _ := b.withTail()
+	cfg.Poll = time.Hour
+	var looks atomic.Int64
+	projections.SetLooked(&cfg, func(string) { looks.Add(1) })
+	g := b.group(cfg, totals("totals", nil))
+	if err := g.AddPolicies(&recorder{name: "reacts"}); err != nil {
+		t.Fatal(err)
+	}
+	b.ensure(g.Specs()...)
+	b.run(g)
+	b.waitFor(g, "totals", w.write("tally.counted", `{"n":1}`, `{"n":2}`))
+	if err := g.Pause(t.Context(), "totals", "op"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Pause(t.Context(), "reacts", "op"); err != nil {
+		t.Fatal(err)
+	}
+	w.write("tally.counted", `{"n":3}`, `{"n":4}`)
+	tx := b.db.MustBegin()
+	tx.MustExec(`SET LOCAL session_replication_role = replica`)
+	tx.MustExec(`DELETE FROM annals.events WHERE position > 2`)
+	tx.MustExec(`UPDATE annals.subscribers SET status = 'running', position = 2`)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	before := looks.Load()
+	for range 10 { // each look but the last finds nothing, twice over: in memory, and in the log
+		g.Nudge("totals")
+		g.Nudge("reacts")
+		time.Sleep(20 * time.Millisecond)
+	}
+	if n := looks.Load() - before; n > 2*3*10 {
+		t.Errorf("%d looks", n)
+	}
 }
 
 // Somebody who waits for a position makes a subscriber pass over events that it doesn't want.

@@ -32,6 +32,8 @@ type Events interface {
 
 // Growth tells when the log has grown.
 type Growth interface {
+	// Head is the highest position that was announced.
+	Head() int64
 	// Wait returns once the log may reach beyond a position; its only error is ctx's.
 	Wait(ctx context.Context, after int64) (int64, error)
 }

@@ -93,11 +93,13 @@ func (s *server) readLog(r *request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), r.patience())
 	defer cancel()
 	for {
+		heard := s.config.Growth.Head()
 		head, err := s.config.Events.Head(r.Context())
 		if err != nil || head >= r.minPosition {
 			return err
 		}
-		if _, err := s.config.Growth.Wait(ctx, head); err != nil {
+		if _, err := s.config.Growth.Wait(ctx, max(head, heard)); err != nil { // which lost its tail, if it ends before
+
 			return s.behind(r, "the log", head)
 		}
 	}
