@@ -14,7 +14,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,7 +43,7 @@ type Webhooks struct {
 }
 
 // NewWebhooks makes the deliverer. Unless private, it connects to public addresses only, whatever a name resolves to;
-// link-local addresses, where clouds keep their metadata, and multicast are refused in any case.
+// link-local addresses, those where clouds keep their metadata, and multicast are refused in any case.
 func NewWebhooks(private bool) *Webhooks {
 	dialer := &net.Dialer{
 		Timeout: connectTimeout,
@@ -72,30 +71,6 @@ func NewWebhooks(private bool) *Webhooks {
 
 // Close closes idle connections.
 func (w *Webhooks) Close() { w.client.CloseIdleConnections() }
-
-// errRefusedAddress: the address isn't one that events are sent to.
-var errRefusedAddress = errors.New("the address isn't one that events are sent to")
-
-// carrierNAT is RFC 6598's, which no method of netip.Addr knows.
-var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
-
-// allowed judges an address that is about to be connected to.
-func allowed(address string, private bool) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errRefusedAddress, err)
-	}
-	ip := at.Addr().Unmap()
-	switch {
-	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return errRefusedAddress
-	case private:
-		return nil
-	case ip.IsLoopback(), ip.IsPrivate(), ip.IsUnspecified(), carrierNAT.Contains(ip), ip.Is4() && ip.As4()[0] == 0:
-		return errRefusedAddress
-	}
-	return nil
-}
 
 // Deliver implements notifications.Deliverer.
 func (w *Webhooks) Deliver(ctx context.Context, d notifications.Delivery) error {
