@@ -88,12 +88,16 @@ func (t *Tenants) read(
 	return nil
 }
 
+// statementBound ends a statement that looks at more than a caller should wait for, unless the sessions have a bound of
+// their own. What is fast takes milliseconds, and exports read page by page.
+const statementBound = `; SELECT CASE current_setting('statement_timeout') WHEN '0' THEN set_config('statement_timeout', '30s', true) END`
+
 // begin opens the transaction. Connections that broke while they were idle, as all do when the database restarts, are
 // left behind: nothing has been read on them yet.
 func (t *Tenants) begin(ctx context.Context, client, settings string) (*sqlx.Conn, error) {
 	// One message and so one round trip; a bound parameter would need a second one.
 	begin := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT set_config('annals.client', " +
-		pq.QuoteLiteral(client) + ", true)" + settings
+		pq.QuoteLiteral(client) + ", true)" + statementBound + settings
 	for stale := t.db.Stats().Idle; ; stale-- {
 		conn, err := t.db.Connx(ctx)
 		if err != nil {

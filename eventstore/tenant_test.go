@@ -59,6 +59,30 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 }
 
 // The owner of a database who may not make roles reads past row-level security: the reader names the client itself.
+// No read holds a connection for longer than anybody waits for it.
+func TestReadsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for dsn, want := range map[string]string{db.DSN: "30s", db.DSN + "&statement_timeout=50": "50ms"} {
+		queries, err := OpenDB(dsn, RoleQuery, 1, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer queries.Close()
+		var got string
+		err = NewTenants(queries).Read(t.Context(), acme, func(ctx context.Context, q Querier) error {
+			if err := q.GetContext(ctx, &got, `SHOW statement_timeout`); err != nil || got != "50ms" {
+				return err
+			}
+			_, err := q.QueryxContext(ctx, `SELECT pg_sleep(60)`)
+			return unavailable(err)
+		})
+		if got != want || want == "50ms" && !errors.Is(err, context.DeadlineExceeded) || want != "50ms" && err != nil {
+			t.Errorf("a statement may take %s, want %s: %v", got, want, err)
+		}
+	}
+}
+
 func TestReaderWithoutRowLevelSecurity(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
