@@ -62,12 +62,14 @@ func (p *KPIWatch) Spec() projections.Spec {
 type news struct {
 	cause projections.Event  // the last of the events
 	sums  kpi.Sums           // counts what kind of data there is news of: entries, inspections, deliveries
+	lines map[string]bool    // lines that entries came to or left; inspections and deliveries have none
 	set   map[domain.ID]bool // thresholds that were set
 }
 
-// concerns reports whether a threshold must be judged.
+// concerns reports whether a threshold must be judged. A client can watch many lines, and what happens on one of them costs
+// no look at the others.
 func (n *news) concerns(t kpithresholds.Threshold) bool {
-	return n.set[t.ID] || n.sums.HasData(t.KPI)
+	return n.set[t.ID] || n.sums.HasData(t.KPI) && (t.Line == nil || n.lines[*t.Line])
 }
 
 // newsOf sorts a page's events by client, in the order of their first events.
@@ -76,10 +78,13 @@ func newsOf(page projections.Page) []*news {
 	clients := make(map[string]*news)
 	for _, e := range page.Events {
 		var sums kpi.Sums
+		var lines []string
 		threshold := false
 		switch payload := e.Payload.(type) {
-		case production.Created, production.Corrected:
-			sums.Entries = 1
+		case production.Created:
+			sums.Entries, lines = 1, []string{payload.Line}
+		case production.Corrected:
+			sums.Entries, lines = 1, []string{payload.Before().Line, payload.Entry.Line}
 		case inspection.Recorded:
 			sums.Inspections = 1
 		case workorder.StatusChanged:
@@ -94,11 +99,14 @@ func newsOf(page projections.Page) []*news {
 		}
 		n := clients[e.ClientID]
 		if n == nil {
-			n = &news{set: make(map[domain.ID]bool)}
+			n = &news{lines: make(map[string]bool), set: make(map[domain.ID]bool)}
 			clients[e.ClientID] = n
 			list = append(list, n)
 		}
 		n.cause, n.sums = e, n.sums.Plus(sums)
+		for _, line := range lines {
+			n.lines[line] = true
+		}
 		if threshold {
 			n.set[e.AggregateID] = true
 		}
