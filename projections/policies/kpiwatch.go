@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -66,10 +68,9 @@ type news struct {
 	set   map[domain.ID]bool // thresholds that were set
 }
 
-// concerns reports whether a threshold must be judged. A client can watch many lines, and what happens on one of them costs
-// no look at the others.
+// concerns reports whether a threshold, of the whole production or a line that there is news of, must be judged.
 func (n *news) concerns(t kpithresholds.Threshold) bool {
-	return n.set[t.ID] || n.sums.HasData(t.KPI) && (t.Line == nil || n.lines[*t.Line])
+	return n.set[t.ID] || n.sums.HasData(t.KPI)
 }
 
 // newsOf sorts a page's events by client, in the order of their first events.
@@ -124,7 +125,8 @@ func (p *KPIWatch) Handle(ctx context.Context, page projections.Page) error {
 		return err
 	}
 	for _, n := range list {
-		thresholds, position, err := p.Thresholds.All(ctx, n.cause.ClientID)
+		lines, set := slices.Collect(maps.Keys(n.lines)), slices.Collect(maps.Keys(n.set))
+		thresholds, position, err := p.Thresholds.Concerned(ctx, n.cause.ClientID, lines, set)
 		if err == nil {
 			err = upTo(page.To, position)
 		}
