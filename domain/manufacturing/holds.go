@@ -39,7 +39,7 @@ func (c CreateHoldCommand) read(v *domain.Validator) hold.Create {
 }
 
 // CreateHold opens a hold; the first open one puts the work order on hold. It refuses with invalid-transition in states
-// from which no hold is possible.
+// from which no hold is possible, and with validation-failed for an order that has workorder.MaxOpenHolds.
 func CreateHold(ctx context.Context, u *domain.UnitOfWork, cmd CreateHoldCommand) error {
 	if err := domain.Validate(cmd); err != nil {
 		return err
@@ -70,7 +70,8 @@ type OpenQualityHoldCommand struct {
 
 // OpenQualityHold opens a hold over the defective units of a final inspection whose first pass yield is below the limit.
 // It leaves everything as it is after any other inspection, and when the work order can't be put on hold in its state. It
-// creates a hold each time it is asked: a policy asks under a key of the inspection's event.
+// creates a hold each time it is asked: a policy asks under a key of the inspection's event. It refuses with
+// validation-failed for an order that has workorder.MaxOpenHolds, which is stopped already.
 func OpenQualityHold(ctx context.Context, u *domain.UnitOfWork, cmd OpenQualityHoldCommand) error {
 	i, err := domain.OpenExisting(ctx, u, inspection.Aggregate, cmd.InspectionID)
 	if err != nil {

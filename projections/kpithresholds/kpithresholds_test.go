@@ -97,9 +97,28 @@ func TestQueries(t *testing.T) {
 			}
 		})
 	}
-	all, position, err := q.All(ctx, "acme")
-	if err != nil || position != 9 || len(all) != 2 || all[0].ID != oeeL1 || all[1].ID != ppm {
-		t.Errorf("all: %+v at %d, %v", all, position, err)
+	for _, c := range []struct {
+		name  string
+		lines []string
+		ids   []domain.ID
+		want  []domain.ID
+	}{
+		{"the whole production", nil, nil, []domain.ID{ppm}},
+		{"a line", []string{"L0", "L1"}, nil, []domain.ID{oeeL1, ppm}},
+		{"another line", []string{"L2", ""}, nil, []domain.ID{ppm}},
+		{"by id", nil, []domain.ID{oeeL1, other, oee}, []domain.ID{oeeL1, ppm}},
+		{"all of it", []string{"L1"}, []domain.ID{ppm, oeeL1}, []domain.ID{oeeL1, ppm}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			found, position, err := q.Concerned(ctx, "acme", c.lines, c.ids)
+			var got []domain.ID
+			for _, threshold := range found {
+				got = append(got, threshold.ID)
+			}
+			if err != nil || position != 9 || !slices.Equal(got, c.want) {
+				t.Errorf("%v at %d, want %v: %v", got, position, c.want, err)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/lib/pq"
+
 	"annals/domain"
 	"annals/domain/manufacturing/kpi"
 	"annals/eventstore"
@@ -56,23 +58,31 @@ func (q *Queries) List(
 	return q.list(ctx, client, &c, after, limit)
 }
 
-// All gives every threshold of a client, and the log's position that the answer is true at.
-func (q *Queries) All(ctx context.Context, client string) (all []Threshold, position int64, err error) {
+// Concerned gives a client's thresholds of the whole production, those of lines, and those with an id, and the log's
+// position that the answer is true at.
+func (q *Queries) Concerned(
+	ctx context.Context, client string, lines []string, ids []domain.ID,
+) (found []Threshold, position int64, err error) {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
 	var c projections.Conditions
 	c.And("active")
 	c.Client(client)
+	c.And("(line IS NULL OR line = ANY(?) OR id = ANY(?::text[]::uuid[]))", pq.Array(lines), pq.Array(texts))
 	err = q.tenants.Read(ctx, client, func(ctx context.Context, db eventstore.Querier) error {
 		if position, err = projections.Applied(ctx, db, Spec()); err != nil {
 			return err
 		}
 		rest := "FROM " + Spec().Schema() + "." + table + c.Where() + " ORDER BY created_position"
-		all, err = projections.Select[Threshold](ctx, db, rest, c.Args...)
+		found, err = projections.Select[Threshold](ctx, db, rest, c.Args...)
 		return err
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the thresholds of %s: %w", client, err)
 	}
-	return all, position, nil
+	return found, position, nil
 }
 
 func (q *Queries) list(

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -62,10 +64,11 @@ func (p *KPIWatch) Spec() projections.Spec {
 type news struct {
 	cause projections.Event  // the last of the events
 	sums  kpi.Sums           // counts what kind of data there is news of: entries, inspections, deliveries
+	lines map[string]bool    // lines that entries came to or left; inspections and deliveries have none
 	set   map[domain.ID]bool // thresholds that were set
 }
 
-// concerns reports whether a threshold must be judged.
+// concerns reports whether a threshold, of the whole production or a line that there is news of, must be judged.
 func (n *news) concerns(t kpithresholds.Threshold) bool {
 	return n.set[t.ID] || n.sums.HasData(t.KPI)
 }
@@ -76,10 +79,13 @@ func newsOf(page projections.Page) []*news {
 	clients := make(map[string]*news)
 	for _, e := range page.Events {
 		var sums kpi.Sums
+		var lines []string
 		threshold := false
 		switch payload := e.Payload.(type) {
-		case production.Created, production.Corrected:
-			sums.Entries = 1
+		case production.Created:
+			sums.Entries, lines = 1, []string{payload.Line}
+		case production.Corrected:
+			sums.Entries, lines = 1, []string{payload.Before().Line, payload.Entry.Line}
 		case inspection.Recorded:
 			sums.Inspections = 1
 		case workorder.StatusChanged:
@@ -94,11 +100,14 @@ func newsOf(page projections.Page) []*news {
 		}
 		n := clients[e.ClientID]
 		if n == nil {
-			n = &news{set: make(map[domain.ID]bool)}
+			n = &news{lines: make(map[string]bool), set: make(map[domain.ID]bool)}
 			clients[e.ClientID] = n
 			list = append(list, n)
 		}
 		n.cause, n.sums = e, n.sums.Plus(sums)
+		for _, line := range lines {
+			n.lines[line] = true
+		}
 		if threshold {
 			n.set[e.AggregateID] = true
 		}
@@ -116,7 +125,8 @@ func (p *KPIWatch) Handle(ctx context.Context, page projections.Page) error {
 		return err
 	}
 	for _, n := range list {
-		thresholds, position, err := p.Thresholds.All(ctx, n.cause.ClientID)
+		lines, set := slices.Collect(maps.Keys(n.lines)), slices.Collect(maps.Keys(n.set))
+		thresholds, position, err := p.Thresholds.Concerned(ctx, n.cause.ClientID, lines, set)
 		if err == nil {
 			err = upTo(page.To, position)
 		}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"annals/domain"
 	"annals/domain/manufacturing"
 	"annals/domain/manufacturing/kpi"
 	"annals/eventstore"
@@ -153,6 +157,78 @@ func TestReplayFiresNothing(t *testing.T) {
 	_, position := p.produce(n, order, "L1", "2026-01-09", 0)
 	p.handled(g, watch, position)
 	p.alerts("the next crossing", 3, 3)
+}
+
+// judged keeps which thresholds the policy has judged.
+type judged struct {
+	eventstore.Runner
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (j *judged) Run(
+	ctx context.Context, cmd eventstore.Command, use func(context.Context, *domain.UnitOfWork) error,
+) (eventstore.CommandResult, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if of, ok := strings.CutPrefix(cmd.RequestID, "policy:kpi_watch:"); ok {
+		id, _, _ := strings.Cut(of, ":")
+		j.ids[id] = true
+	}
+	return j.Runner.Run(ctx, cmd, use)
+}
+
+// since gives what was judged since it was asked last, as the lines of the thresholds in their order.
+func (j *judged) since(client string) (lines []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, line := range []string{"", "L1", "L2", "L3"} {
+		of := &line
+		if line == "" {
+			of = nil
+		}
+		if j.ids[kpi.ThresholdID(client, kpi.QualityRate, of).String()] {
+			lines = append(lines, line)
+		}
+	}
+	j.ids = make(map[string]bool)
+	return lines
+}
+
+// However many lines a client watches, an entry has the thresholds of its own line judged, and of the whole production.
+func TestOnlyTheLinesOfAnEntryAreJudged(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	n := open(t, p.DB, p.registry)
+	runner := &judged{Runner: n.Runner, ids: make(map[string]bool)}
+	g := p.watch(n, runner)
+	start(t, g)
+	order := p.order(n, "WO-1", false, "released", "in_progress")
+	entries := make(map[string]domain.ID)
+	for _, line := range []string{"L1", "L2", "L3"} {
+		entry, position := p.produce(n, order, line, "2026-01-06", 0)
+		p.handled(g, watch, position)
+		entries[line] = entry
+	}
+	judges := func(what string, position int64, want ...string) {
+		t.Helper()
+		p.handled(g, watch, position)
+		if got := runner.since(p.client); !slices.Equal(got, want) {
+			t.Errorf("%s: thresholds of the lines %q were judged, want %q", what, got, want)
+		}
+	}
+	judges("the whole production is watched", p.atLeast(n, "quality_rate", "50", "day", nil), "")
+	for _, line := range []string{"L1", "L2", "L3"} {
+		judges(line+" is watched", p.atLeast(n, "quality_rate", "50", "week", &line), line)
+	}
+	_, position := p.produce(n, order, "L1", "2026-01-07", 1)
+	judges("an entry", position, "", "L1")
+	judges("a correction", p.correct(n, entries["L2"], 1), "", "L2")
+	moved := command(p, n, manufacturing.CorrectProduction, manufacturing.CorrectProductionCommand{
+		EntryID: entries["L1"], Line: ptr("L2"), Reason: "another line",
+	})
+	judges("a correction of the line", moved.Position, "", "L1", "L2")
+	judges("an inspection", p.inspect(n, order, "incoming", 9, 1).Position)
 }
 
 // pageOf gives the events up to a position that a policy wants, as it is given them.

@@ -2,9 +2,7 @@ package rest
 
 import (
 	"fmt"
-	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -162,32 +160,3 @@ func (g *gate) refusal() error {
 	p.retryAfter, p.shed = retryLater, true
 	return p
 }
-
-// Bodies up to smallBody cost no more than the connection they come on. Larger ones share maxBodies bytes.
-const (
-	smallBody = 64 << 10
-	maxBodies = 128 << 20
-)
-
-// bodies bounds the memory of the bodies of all requests under way.
-type bodies struct{ reserved atomic.Int64 }
-
-// reserve makes room for the body that a request says it has. One of unknown length may be as large as any.
-func (b *bodies) reserve(r *http.Request) (size int64, err error) {
-	size = r.ContentLength
-	switch {
-	case size < 0:
-		size = maxBody
-	case size <= smallBody || size > maxBody: // more isn't read at all
-		return 0, nil
-	}
-	if b.reserved.Add(size) > maxBodies {
-		b.release(size)
-		p := newProblem("overloaded", "too many large bodies are being read; nothing was done")
-		p.retryAfter, p.shed = retryLater, true
-		return 0, p
-	}
-	return size, nil
-}
-
-func (b *bodies) release(size int64) { b.reserved.Add(-size) }

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 )
@@ -41,29 +40,6 @@ func TestGateKeepsRoomForOthers(t *testing.T) {
 		if g.inUse != 0 || len(g.byClient) != 0 {
 			t.Errorf("limit %d: %d places and %d clients are left", c.limit, g.inUse, len(g.byClient))
 		}
-	}
-}
-
-func TestLargeBodiesShareABound(t *testing.T) {
-	t.Parallel()
-	var b bodies
-	reserve := func(length int64) (int64, error) { return b.reserve(&http.Request{ContentLength: length}) }
-	for range maxBodies / maxBody {
-		if size, err := reserve(-1); size != maxBody || err != nil {
-			t.Fatalf("a body of unknown length: %d, %v", size, err)
-		}
-	}
-	if _, err := reserve(smallBody + 1); err == nil {
-		t.Error("there is room for one more large body")
-	}
-	for _, free := range []int64{0, smallBody, maxBody + 1} {
-		if size, err := reserve(free); size != 0 || err != nil {
-			t.Errorf("a body of %d bytes: %d, %v", free, size, err)
-		}
-	}
-	b.release(maxBody)
-	if size, err := reserve(smallBody + 1); size != smallBody+1 || err != nil {
-		t.Errorf("after a body has gone: %d, %v", size, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,6 +60,7 @@ type request struct {
 	match       *domain.Precondition // of a command
 	key         string               // of a command; "" without
 	trace       trace
+	room        room           // for the body of a command
 	reason      *string        // for reading the log; nil: none is given
 	body        jsonbody.Value // the object of a command; without members when there was none
 }
@@ -75,11 +75,11 @@ func (s *server) serve(w http.ResponseWriter, r *request) error {
 		if err := s.early(r); err != nil {
 			return err
 		}
-		size, err := s.bodies.reserve(r.Request)
-		if err != nil {
+		if err := s.bodies.admits(r.ContentLength); err != nil {
 			return err
 		}
-		defer s.bodies.release(size)
+		r.room = room{bodies: &s.bodies, vouched: func() bool { return s.authorize(r) == nil }}
+		defer r.room.release()
 	}
 	if err := r.read(w); err != nil {
 		return err
@@ -145,12 +145,12 @@ func (r *request) read(w http.ResponseWriter) (err error) {
 		return err
 	}
 	r.trace = parseTrace(r.Header)
-	r.body, err = readBody(w, r.Request, r.endpoint.body)
+	r.body, err = readBody(w, r.Request, r.endpoint.body, &r.room)
 	return err
 }
 
 // readBody reads a command's object. A body that may be missing, and is, is an empty object.
-func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) (jsonbody.Value, error) {
+func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule, room *room) (jsonbody.Value, error) {
 	empty := jsonbody.Value{Kind: jsonbody.Object}
 	if r.ContentLength > maxBody {
 		return empty, tooLarge()
@@ -161,10 +161,13 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) (jsonbody.V
 			return empty, err
 		}
 	}
-	data, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
+	data, err := room.readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
 	if err != nil {
 		if _, exceeded := errors.AsType[*http.MaxBytesError](err); exceeded {
 			return empty, tooLarge()
+		}
+		if refused, ok := errors.AsType[*Problem](err); ok {
+			return empty, refused
 		}
 		return empty, malformed("the body could not be read to its end")
 	}
@@ -185,16 +188,6 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) (jsonbody.V
 }
 
 func tooLarge() *Problem { return newProblem("payload-too-large", "the body has more than 1 MiB") }
-
-// readAll is io.ReadAll for a length that is mostly known.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	if length <= 0 {
-		return io.ReadAll(r)
-	}
-	data := make([]byte, length)
-	n, err := io.ReadFull(r, data)
-	return data[:n], err
-}
 
 // resource is the id in the path. One that isn't a UUID names nothing; that is said when existence is judged, after the
 // values of the body.

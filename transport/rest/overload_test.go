@@ -200,6 +200,29 @@ func TestBodyThatTricklesHoldsNoPlace(t *testing.T) {
 	slow.answers(201)
 }
 
+// What a body says of its length takes no room from others, only what has come of it does.
+func TestLargeBodiesThatTrickleHoldNoRoom(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]string{"unknown length": "Transfer-Encoding: chunked", "known length": "Content-Length: 1048576"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newServer(t)
+			for range 128 {
+				slow := b.dial()
+				slow.say("POST /v1/carts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + length +
+					"\r\nExpect: 100-continue\r\n\r\n")
+				slow.answers(http.StatusContinue) // its body is being read
+				slow.say("1\r\n{\r\n")
+			}
+			b.send("POST", "/v1/carts", "{}"+strings.Repeat(" ", 100<<10)).is(201)
+			chunked := b.dial()
+			chunked.say("POST /v1/carts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+				"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+			chunked.answers(201)
+		})
+	}
+}
+
 func TestClientRate(t *testing.T) {
 	t.Parallel()
 	b := newServer(t, func(b *bench) { b.config.ClientRate, b.config.ClientBurst = 0.001, 2 })

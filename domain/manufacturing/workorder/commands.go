@@ -10,6 +10,10 @@ import (
 	"annals/domain"
 )
 
+// MaxOpenHolds is the number of holds that can be open on a work order at a time: its state lists them, and each of its
+// events copies that list.
+const MaxOpenHolds = 1000
+
 // Command is something a work order can be asked to do.
 type Command interface {
 	decide(State) ([]Event, error)
@@ -59,7 +63,8 @@ type CorrectOutput struct {
 	Difference Output
 }
 
-// PlaceHold opens a hold on the order. The first one puts it on hold. It is refused with invalid-transition.
+// PlaceHold opens a hold on the order. The first one puts it on hold. It is refused with invalid-transition, and with
+// validation-failed past MaxOpenHolds.
 type PlaceHold struct {
 	HoldID  domain.ID
 	Trigger Trigger
@@ -131,6 +136,9 @@ func (c PlaceHold) decide(s State) ([]Event, error) {
 	switch {
 	case slices.Contains(s.OpenHolds, c.HoldID):
 		return nil, fmt.Errorf("hold %s is open on work order %s already", c.HoldID, s.Number)
+	case s.Status == StatusOnHold && len(s.OpenHolds) >= MaxOpenHolds:
+		return nil, domain.Invalid("/work_order_id", "would have %d open holds; a work order has at most %d",
+			len(s.OpenHolds)+1, MaxOpenHolds)
 	case s.Status == StatusOnHold:
 		return []Event{HoldAdded{HoldID: c.HoldID, OpenHolds: int64(len(s.OpenHolds)) + 1}}, nil
 	case !s.Status.Holdable():

@@ -1,6 +1,7 @@
 package workorder_test
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -155,6 +156,36 @@ func TestTheLastLiftedHoldReturnsTheOrder(t *testing.T) {
 		len(got.OpenHolds) != 0 || got.BeforeHold != "" || !got.OnHoldSince.IsZero() {
 		t.Errorf("state after the last hold: %+v", got)
 	}
+}
+
+func TestAnOrderHasSoManyOpenHolds(t *testing.T) {
+	t.Parallel()
+	many := make([]domain.ID, workorder.MaxOpenHolds+1)
+	for n := range many {
+		many[n] = holdID(0)
+		binary.BigEndian.PutUint16(many[n][8:], uint16(0x8000+n))
+	}
+	events := []domain.Event{mould, workorder.StatusChanged{
+		FromStatus: "received", ToStatus: "on_hold", TriggerSource: "hold", ChangedAt: now, HoldID: many[0],
+	}}
+	for n, id := range many[1 : len(many)-2] {
+		events = append(events, workorder.HoldAdded{HoldID: id, OpenHolds: int64(n + 2)})
+	}
+	place := func(n int) workorder.Command {
+		return workorder.PlaceHold{HoldID: many[n], Trigger: workorder.TriggerHold, At: later}
+	}
+	s := domaintest.Given(t, workorder.Aggregate, events...).When(place(workorder.MaxOpenHolds - 1)).
+		Then(workorder.HoldAdded{HoldID: many[workorder.MaxOpenHolds-1], OpenHolds: workorder.MaxOpenHolds})
+	s.When(place(workorder.MaxOpenHolds)).ThenRefused(domain.CodeValidation, "/work_order_id")
+	s = s.When(workorder.LiftHold{HoldID: many[7], At: later}).
+		Then(workorder.HoldRemoved{HoldID: many[7], OpenHolds: workorder.MaxOpenHolds - 1})
+	s = s.When(place(workorder.MaxOpenHolds)).
+		Then(workorder.HoldAdded{HoldID: many[workorder.MaxOpenHolds], OpenHolds: workorder.MaxOpenHolds})
+	s = s.When(workorder.Transition{To: workorder.StatusCancelled, At: later}).
+		Then(workorder.StatusChanged{
+			FromStatus: "on_hold", ToStatus: "cancelled", TriggerSource: "manual", ChangedAt: later,
+		})
+	s.When(place(7)).ThenRefused(domain.CodeInvalidTransition)
 }
 
 func TestStatesDontShareTheirHolds(t *testing.T) {
