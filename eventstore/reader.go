@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -120,6 +121,9 @@ func pageQuery(f EventFilter, after, end int64, limit int) (text string, args []
 	var q where
 	q.add(position+" > ?", after)
 	q.add(position+" <= ?", end)
+	if f.AggregateID != nil && after > 0 {
+		q.beyond(*f.AggregateID, after)
+	}
 	q.filter(f)
 	text = "SELECT " + envelopeColumns + " FROM annals.events WHERE " + q.text + " ORDER BY " + order + " LIMIT " +
 		q.arg(limit)
@@ -282,6 +286,25 @@ func (w *where) add(condition string, value any) {
 			return
 		}
 	}
+}
+
+// beyond appends that an event comes after the last of its stream at or before a position. By the positions alone, the
+// index of streams would be read from a stream's beginning.
+//
+// Positions rise with versions, so that the last one's version is found bit by bit, from the highest that it can have: a
+// stream of n events needs n positions. A version that isn't there, or that the client doesn't see, is beyond.
+func (w *where) beyond(stream domain.ID, after int64) {
+	highest := int64(1) << (bits.Len64(uint64(after)) - 1)
+	w.add("aggregate_version > ("+`
+		WITH RECURSIVE last (version, step) AS (
+			SELECT 0::bigint, ?::bigint
+			UNION ALL
+			SELECT version + CASE WHEN (
+				SELECT e.position FROM annals.events e
+				WHERE e.aggregate_id = `+w.arg(stream[:])+` AND e.aggregate_version = version + step
+			) <= `+w.arg(after)+` THEN step ELSE 0 END, step / 2
+			FROM last WHERE step > 0
+		) SELECT max(version) FROM last)`, highest)
 }
 
 // filter appends a filter's conditions. The client is named here although row-level security does so too: the two don't

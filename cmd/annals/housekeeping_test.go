@@ -53,3 +53,53 @@ func TestOldIdempotencyKeysAreRemoved(t *testing.T) {
 		t.Fatalf("left are the keys %q, want those of 25 hours ago and of the policy that is behind", left)
 	}
 }
+
+// A policy's old keys go although it is some events behind, as it is at most moments while clients write. They stay while an
+// event of their age is still before it.
+func TestOldKeysOfAPolicyThatIsBehind(t *testing.T) {
+	t.Parallel()
+	const retention = 2 * minIdempotencyRetention
+	for name, c := range map[string]struct {
+		age  time.Duration // of the first event not yet handled
+		left int
+	}{
+		"of events recorded now":           {0, 0},
+		"of events younger than the keys":  {retention - 2*clockMargin, 0},
+		"of events about as old":           {retention - clockMargin/2, 1},
+		"of events of the same age":        {retention + time.Hour, 1},
+		"of events recorded long ago":      {10 * retention, 1},
+		"of events from before a set-back": {-time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			n, err := openOperator(t.Context(), db.DSN, slog.New(slog.DiscardHandler)) // runs nothing: the policy stays where it is
+			defer n.close(stopTimeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.MustExec(`INSERT INTO annals.subscribers (name, version, kind, position) VALUES ('close_on_ship', 1, 'policy', 1)`)
+			db.MustExec(`
+				INSERT INTO annals.events (position, event_id, aggregate_id, aggregate_version, occurred_at, recorded_at,
+					schema_version, event_type, aggregate_type, client_id, actor_id, correlation_id, causation_id, request_id,
+					data, metadata, data_salt, metadata_salt)
+				SELECT p, gen_random_uuid(), gen_random_uuid(), 1, at, at, 1, 'mark.made', 'mark', 'acme', 'a', 'c', 'd', 'r',
+					'{}', '{}', '\x00', '\x00'
+				FROM (VALUES (1, now() - interval '1000 hours'), (2, now() - make_interval(secs => $1)), (3, now())) e (p, at)`,
+				c.age.Seconds())
+			db.MustExec(`INSERT INTO annals.idempotency_keys (client_id, scope, key, fingerprint, result, created_at)
+				VALUES ('acme', 'policy:close_on_ship', 'old', '\x00', '{}', now() - make_interval(secs => $1))`,
+				(retention + time.Hour).Seconds())
+			if err := n.removeExpiredKeys(t.Context(), retention); err != nil {
+				t.Fatal(err)
+			}
+			var left int
+			if err := db.Get(&left, `SELECT count(*) FROM annals.idempotency_keys`); err != nil {
+				t.Fatal(err)
+			}
+			if left != c.left {
+				t.Errorf("%d keys are left, want %d", left, c.left)
+			}
+		})
+	}
+}

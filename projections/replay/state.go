@@ -7,10 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"sync"
 
 	"github.com/lib/pq"
 
@@ -45,25 +42,6 @@ func fingerprint(spec projections.Spec, registry *domain.Registry) (string, erro
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
-
-// programHash covers the projector's code, which no version number need tell apart. A program has some fifty megabytes and
-// stays the same while it runs: it is read once, not for each of a dozen read models.
-var programHash = sync.OnceValues(func() ([]byte, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find the program: %w", err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
-	}
-	return h.Sum(nil), nil
-})
 
 // loadState reads the builds row of an earlier run; ok is false when there is none.
 func loadState(ctx context.Context, q *sql.Conn, spec projections.Spec) (st state, ok bool, err error) {
