@@ -64,7 +64,8 @@ func (v *bundleVerifier) event(l parsedLine) {
 	case v.broken:
 		return
 	case position > sealed+1:
-		v.report.incomplete(sealed+1, "positions %d to %d are missing: neither their events nor their hashes are there", sealed+1, position-1)
+		// A file that was cut ends somewhere. One that goes on was never written with a hole.
+		v.report.altered(sealed+1, "positions %d to %d were removed: neither their events nor their hashes are there", sealed+1, position-1)
 		v.broken = true
 	default:
 		v.tree.leaf(l.hash)

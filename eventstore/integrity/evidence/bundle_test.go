@@ -213,7 +213,7 @@ func TestTamperingWithABundleIsFound(t *testing.T) {
 		"leaf's form":       {lines(whole, edit(13, `\u00c4`, `\u00C4`)), evidence.Altered, 0, "after position 13"},
 		"line's form":       {lines(whole, edit(13, `"data_salt":`, ` "data_salt":`)), evidence.Altered, 0, "after position 13"},
 		"another format":    {lines(whole, edit(13, `evt/1`, `evt/2`)), evidence.Incomplete, 0, "evt/2"},
-		"removed":           {lines(whole, func(l []string) []string { return slices.Delete(l, 13, 14) }), evidence.Incomplete, 14, "missing"},
+		"removed":           {lines(whole, func(l []string) []string { return slices.Delete(l, 13, 14) }), evidence.Altered, 14, "were removed"},
 		"removed last":      {lines(whole, func(l []string) []string { return l[:39] }), evidence.Incomplete, 40, "ends at position 39"},
 		"removed all":       {lines(whole, func([]string) []string { return nil }), evidence.Incomplete, 1, "ends at position 0"},
 		"twice":             {lines(whole, func(l []string) []string { return slices.Insert(l, 13, l[12]) }), evidence.Altered, 13, "comes after position 13"},
