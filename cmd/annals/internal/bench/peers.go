@@ -180,9 +180,13 @@ INSERT INTO plain_events (` + plainColumns + `) VALUES (gen_random_uuid(),
 	:tenant, :actor, :request, :request, :request, :data, :metadata, :salt, :salt)
 `
 
-var pgbenchRate = regexp.MustCompile(`(?s)transactions actually processed: (\d+).*number of failed transactions: 0 .*tps = ([0-9.]+) \(without`)
+var (
+	pgbenchDone   = regexp.MustCompile(`transactions actually processed: (\d+)\nnumber of failed transactions: 0 `)
+	pgbenchSecond = regexp.MustCompile(`(?m)^progress: [0-9.]+ s, ([0-9.]+) tps`)
+)
 
-// inserters are pgbench's clients.
+// inserters are pgbench's clients. Their first second doesn't count: each of their connections is new, and its backend slow
+// until it knows its tables.
 func inserters(d *database, program string) way {
 	return way{name: wayPgbench, each: 1, run: func(ctx context.Context, callers int, span time.Duration, into *tally) (spell, error) {
 		target, err := d.foreignURL()
@@ -192,18 +196,23 @@ func inserters(d *database, program string) way {
 		now := time.Now()
 		cmd := exec.CommandContext(ctx, program, "--no-vacuum", "--protocol=prepared", "--file=-",
 			"--client="+strconv.Itoa(callers), "--jobs="+strconv.Itoa(min(callers, runtime.GOMAXPROCS(0))),
-			"--time="+strconv.Itoa(int(max(time.Second, span.Round(time.Second)).Seconds())),
+			"--time="+strconv.Itoa(1+int(max(time.Second, span.Round(time.Second)).Seconds())), "--progress=1",
 			"--define=version="+strconv.FormatInt(now.UnixMicro(), 10), "--define=tenant=bench", "--define=actor=operator-7",
 			"--define=request=01941f29-7c00-7a3e-8b1a-000000000001", "--define=data="+string(received), "--define=metadata={}",
 			"--define=salt=0123456789abcdef", target)
 		cmd.Stdin = strings.NewReader(pgbenchScript)
 		out, err := cmd.CombinedOutput()
-		found := pgbenchRate.FindSubmatch(out)
-		if err != nil || found == nil {
+		found, seconds := pgbenchDone.FindSubmatch(out), pgbenchSecond.FindAllSubmatch(out, -1)
+		if err != nil || found == nil || len(seconds) < 2 {
 			return spell{}, fmt.Errorf("pgbench: %w: %s", errors.Join(err, ctx.Err()), out)
 		}
 		done, _ := strconv.ParseInt(string(found[1]), 10, 64)
-		rate, _ := strconv.ParseFloat(string(found[2]), 64)
+		var rates []float64
+		for _, second := range seconds[1:] {
+			rate, _ := strconv.ParseFloat(string(second[1]), 64)
+			rates = append(rates, rate)
+		}
+		rate := median(rates)
 		return spell{
 			done: done, took: time.Duration(float64(done) / rate * float64(time.Second)),
 			cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(),
