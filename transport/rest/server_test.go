@@ -161,7 +161,7 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := newServer(t)
 	id := b.product("A", 1)
-	b.send("GET", "/v1/products/"+id, "").is(200)
+	b.send("GET", "/v1/products/"+id, "", "Annals-Min-Position: 1", "Prefer: wait=30").is(200)
 	b.send("GET", "/v1/nothing/"+id, "").is(404)
 	b.send("INVENTED", "/v1/products", "").is(405)
 	shown := string(b.send("GET", "/metrics", "").is(200).body)
