@@ -125,9 +125,11 @@ func TestALostTailIsNotLookedForWithoutPause(t *testing.T) {
 	}
 	before := looks.Load()
 	for range 10 { // each look but the last finds nothing, twice over: in memory, and in the log
+		already := looks.Load()
 		g.Nudge("totals")
 		g.Nudge("reacts")
-		time.Sleep(20 * time.Millisecond)
+		pgtest.Eventually(t, "both look", func() bool { return looks.Load() >= already+2 })
+		time.Sleep(20 * time.Millisecond) // in which who doesn't pause looks dozens of times
 	}
 	if n := looks.Load() - before; n > 2*3*10 {
 		t.Errorf("%d looks", n)

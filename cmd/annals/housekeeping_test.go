@@ -25,6 +25,7 @@ func TestOldIdempotencyKeysAreRemoved(t *testing.T) {
 		VALUES ('acme', $1, $2, '\x00', '{}', now() - $3::interval)`
 	for _, k := range []struct{ scope, key, age string }{
 		{"http", "old", "49 hours"}, {"http", "new", "25 hours"},
+		{"operation", "old", "49 hours"}, {"audit", "old", "49 hours"},
 		{"policy:kpi_watch", "old", "49 hours"}, {"policy:close_on_ship", "behind", "49 hours"},
 	} {
 		db.MustExec(insert, k.scope, k.key, k.age)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"annals/domain"
+	"annals/eventstore"
 	"annals/projections"
 	"annals/projections/products"
 	"annals/transport/rest"
@@ -170,6 +172,55 @@ type behind struct{ rest.Applied }
 func (behind) WaitFor(ctx context.Context, _ string, _ int64) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// counted is a log that counts how often its head is asked for.
+type counted struct {
+	rest.Events
+	heads *atomic.Int64
+}
+
+func (c counted) Head(ctx context.Context) (int64, error) {
+	c.heads.Add(1)
+	return c.Events.Head(ctx)
+}
+
+// A position that was announced and that the log has lost is waited for like any other.
+func TestALostPositionIsNotLookedForWithoutPause(t *testing.T) {
+	t.Parallel()
+	var heads atomic.Int64
+	growth := eventstore.NewSignal(0)
+	b := newServer(t, func(b *bench) { b.config.Growth, b.config.Events = growth, counted{b.config.Events, &heads} })
+	b.product("A", 1)
+	growth.Announce(99)
+	heads.Store(0)
+	b.send("GET", "/v1/events", "", "Annals-Min-Position: 50", "Prefer: wait=1").problem(503, "read-model-behind")
+	if n := heads.Load(); n < 1 || n > 3 {
+		t.Errorf("the head was asked for %d times", n)
+	}
+}
+
+// growing always has news, and counts who asks for them when his time is over.
+type growing struct{ late *atomic.Int64 }
+
+func (growing) Head() int64 { return 0 }
+
+func (g growing) Wait(ctx context.Context, _ int64) (int64, error) {
+	if ctx.Err() != nil && g.late.Add(1) > 1 {
+		return 0, ctx.Err()
+	}
+	return 0, nil
+}
+
+// A log that grows all the time doesn't make a request wait for longer than it says.
+func TestAGrowingLogIsNotWaitedForWithoutEnd(t *testing.T) {
+	t.Parallel()
+	var late atomic.Int64
+	b := newServer(t, func(b *bench) { b.config.Growth = growing{&late} })
+	b.send("GET", "/v1/events", "", "Annals-Min-Position: 50", "Prefer: wait=0").problem(503, "read-model-behind")
+	if n := late.Load(); n > 1 {
+		t.Error("it goes on when its time is over")
+	}
 }
 
 // stale is a read model that stands at a position.

@@ -98,8 +98,8 @@ func (s *server) readLog(r *request) error {
 		if err != nil || head >= r.minPosition {
 			return err
 		}
-		if _, err := s.config.Growth.Wait(ctx, max(head, heard)); err != nil { // which lost its tail, if it ends before
-
+		// A log that ends before what was announced has lost its tail. One that grows all the time tells so in no time.
+		if _, err := s.config.Growth.Wait(ctx, max(head, heard)); err != nil || ctx.Err() != nil {
 			return s.behind(r, "the log", head)
 		}
 	}
