@@ -11,10 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
@@ -22,7 +19,6 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"annals/eventstore"
-	"annals/eventstore/embedded"
 )
 
 // Names of the ways that are other people's programs.
@@ -160,64 +156,6 @@ func (d *database) foreignURL() (string, error) {
 	q.Del("binary_parameters")
 	u.RawQuery = q.Encode()
 	return u.String(), nil
-}
-
-func pgbenchProgram(ctx context.Context, d *database) (string, error) {
-	if path, err := exec.LookPath("pgbench"); err == nil {
-		return path, nil
-	}
-	dir, _, err := embedded.Find(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	return exec.LookPath(filepath.Join(dir, "pgbench"))
-}
-
-// pgbenchScript inserts what prepared(insertQuery(1)) does. Variables are parameters of the prepared statement.
-const pgbenchScript = `\set version :version + 1
-INSERT INTO plain_events (` + plainColumns + `) VALUES (gen_random_uuid(),
-	('00000000-0000-4000-8000-' || lpad(to_hex(CAST(:client_id AS int)), 12, '0'))::uuid, :version, now(), 1, 'product.stock_received', 'product',
-	:tenant, :actor, :request, :request, :request, :data, :metadata, :salt, :salt)
-`
-
-var (
-	pgbenchDone   = regexp.MustCompile(`transactions actually processed: (\d+)\nnumber of failed transactions: 0 `)
-	pgbenchSecond = regexp.MustCompile(`(?m)^progress: [0-9.]+ s, ([0-9.]+) tps`)
-)
-
-// inserters are pgbench's clients. Their first second doesn't count: each of their connections is new, and its backend slow
-// until it knows its tables.
-func inserters(d *database, program string) way {
-	return way{name: wayPgbench, each: 1, run: func(ctx context.Context, callers int, span time.Duration, into *tally) (spell, error) {
-		target, err := d.foreignURL()
-		if err != nil {
-			return spell{}, err
-		}
-		now := time.Now()
-		cmd := exec.CommandContext(ctx, program, "--no-vacuum", "--protocol=prepared", "--file=-",
-			"--client="+strconv.Itoa(callers), "--jobs="+strconv.Itoa(min(callers, runtime.GOMAXPROCS(0))),
-			"--time="+strconv.Itoa(1+int(max(time.Second, span.Round(time.Second)).Seconds())), "--progress=1",
-			"--define=version="+strconv.FormatInt(now.UnixMicro(), 10), "--define=tenant=bench", "--define=actor=operator-7",
-			"--define=request=01941f29-7c00-7a3e-8b1a-000000000001", "--define=data="+string(received), "--define=metadata={}",
-			"--define=salt=0123456789abcdef", target)
-		cmd.Stdin = strings.NewReader(pgbenchScript)
-		out, err := cmd.CombinedOutput()
-		found, seconds := pgbenchDone.FindSubmatch(out), pgbenchSecond.FindAllSubmatch(out, -1)
-		if err != nil || found == nil || len(seconds) < 2 {
-			return spell{}, fmt.Errorf("pgbench: %w: %s", errors.Join(err, ctx.Err()), out)
-		}
-		done, _ := strconv.ParseInt(string(found[1]), 10, 64)
-		var rates []float64
-		for _, second := range seconds[1:] {
-			rate, _ := strconv.ParseFloat(string(second[1]), 64)
-			rates = append(rates, rate)
-		}
-		rate := median(rates)
-		return spell{
-			done: done, took: time.Duration(float64(done) / rate * float64(time.Second)),
-			cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(),
-		}, nil
-	}}
 }
 
 // installMessageDB creates message-db's schema as its install.sh does, without its role.
