@@ -181,3 +181,48 @@ func TestJournalRefusesARowThatExists(t *testing.T) {
 		}
 	}
 }
+
+// TestJournalBuildKeepsFewRows: what a rebuild holds in memory doesn't grow with the events between two merges.
+func TestJournalBuildKeepsFewRows(t *testing.T) {
+	t.Parallel()
+	db, ctx := pgtest.New(t), context.Background()
+	db.MustExec(`CREATE SCHEMA rows; CREATE TABLE rows.numbers (n bigint PRIMARY KEY)`)
+	type row struct {
+		N int64 `db:"n,key"`
+	}
+	journal := MustJournal(JournalConfig[row]{
+		Spec:  Spec{Name: "numbers", Version: 1, Kind: KindReadModel, DDL: `CREATE TABLE numbers (n bigint PRIMARY KEY)`},
+		Table: "numbers", Row: func(e Event) (row, bool, error) { return row{e.Position}, true, nil },
+	})
+	conn := begin(t, ctx, db)
+	tx, build := Tx{conn, "rows"}, journal.NewBuild()
+	const pages, events = 7, copyRows/2 + 1
+	for p := range int64(pages) {
+		page := Page{From: p * events, To: (p + 1) * events}
+		for at := page.From + 1; at <= page.To; at++ {
+			e := Event{}
+			e.Position = at
+			page.Events = append(page.Events, e)
+		}
+		if err := build.Add(ctx, tx, page); err != nil {
+			t.Fatal(err)
+		}
+		if missing := page.To - written(t, conn); missing >= copyRows {
+			t.Fatalf("%d rows are still in memory after position %d", missing, page.To)
+		}
+	}
+	if err := build.Merge(ctx, tx); err != nil {
+		t.Fatal(err)
+	}
+	if n := written(t, conn); n != pages*events {
+		t.Errorf("%d rows, want %d", n, pages*events)
+	}
+}
+
+func written(t *testing.T, tx ConnTx) (n int64) {
+	t.Helper()
+	if err := tx.QueryRow(`SELECT count(*) FROM rows.numbers`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -129,9 +129,10 @@ type Bulk interface {
 
 // Build collects a rebuild in memory and merges it into the tables at intervals.
 type Build interface {
-	// Add applies one page in memory. tx is for rows that an earlier Merge wrote and that are no longer in memory.
+	// Add applies one page, in memory. tx, which is that of the next Merge, is for rows that are no longer in memory, and for
+	// those that needn't be kept there.
 	Add(ctx context.Context, tx Tx, page Page) error
-	// Merge writes everything that Add changed since the last Merge.
+	// Merge writes everything that Add changed and that isn't written.
 	Merge(ctx context.Context, tx Tx) error
 }
 

@@ -88,13 +88,13 @@ type journalBuild[R any] struct {
 	rows    []*R
 }
 
-// Add implements Build.
-func (b *journalBuild[R]) Add(_ context.Context, _ Tx, page Page) (err error) {
-	rows, err := b.journal.rows(b.rows, page)
-	if err == nil {
-		b.rows = rows
+// Add implements Build. Rows never change, so that they are written as soon as they are worth a COPY.
+func (b *journalBuild[R]) Add(ctx context.Context, tx Tx, page Page) (err error) {
+	b.rows, err = b.journal.rows(b.rows, page)
+	if err != nil || len(b.rows) < copyRows {
+		return err
 	}
-	return err
+	return b.Merge(ctx, tx)
 }
 
 // Merge implements Build.
