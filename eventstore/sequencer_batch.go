@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"runtime"
 	"time"
 
 	"annals/domain"
@@ -22,7 +21,10 @@ func (s *Sequencer) run() {
 		s.counters.taken(batch, s.cfg.Timeout)
 		s.commit(batch)
 		s.settle()
-		s.target = len(batch) + int(s.ready.Load())
+		s.mu.Lock()
+		s.target = len(batch) + s.queue.readyCount
+		s.mu.Unlock()
+		s.answered = time.Now()
 	}
 	if s.link != nil {
 		s.link.close()
@@ -31,7 +33,7 @@ func (s *Sequencer) run() {
 
 // gather waits for work and takes a batch; nil means that there will be none.
 //
-// A batch costs nearly the same with one request or a hundred, so it is worth a moment's wait for callers who are
+// Much of what a batch costs is the same with one request or a hundred, so it is worth a moment's wait for callers who are
 // expected back: those that the last batch answered, besides those who waited meanwhile. A lone caller is neither.
 func (s *Sequencer) gather() []*pending {
 	for {
@@ -52,7 +54,7 @@ func (s *Sequencer) gather() []*pending {
 			return nil
 		}
 		s.mu.Unlock()
-		s.spin()
+		s.awaitExpected()
 		s.mu.Lock()
 		batch := s.take()
 		s.mu.Unlock()
@@ -63,20 +65,41 @@ func (s *Sequencer) gather() []*pending {
 	}
 }
 
-// spin waits, for at most the configured time, until as many requests are ready as are expected. It yields to the
-// callers rather than sleeps: the kernel's timers are coarser than the wait.
-func (s *Sequencer) spin() {
-	target := int64(min(s.target, s.cfg.MaxBatch))
-	if s.cfg.Gather <= 0 || s.ready.Load() >= target {
-		s.counters.gather.add(0)
-		return
+// gatherMost is for how many callers a batch waits at most.
+const gatherMost = 20
+
+// awaitExpected waits until as many requests are ready as are expected, for a time that grows with their number. When even
+// the first of the callers stayed away for as long as a batch waits at most, the others needn't be waited for either.
+func (s *Sequencer) awaitExpected() {
+	start := time.Now()
+	expected := min(s.target, s.cfg.MaxBatch)
+	limit := s.cfg.Gather * time.Duration(min(expected, gatherMost))
+	if start.Sub(s.answered) < gatherMost*s.cfg.Gather && s.expect(expected) {
+		timer := time.NewTimer(limit)
+		select {
+		case <-s.gathered:
+		case <-timer.C:
+		case <-s.ctx.Done(): // Close has lost its patience
+		}
+		timer.Stop()
+		s.expect(0)
 	}
-	start, waited := time.Now(), time.Duration(0)
-	for waited < s.cfg.Gather && s.ready.Load() < target {
-		runtime.Gosched()
-		waited = time.Since(start)
+	s.counters.gather.add(int64(time.Since(start)))
+}
+
+// expect says from how many ready requests on the writer doesn't wait any more. It reports whether it must wait for them.
+func (s *Sequencer) expect(requests int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.gathered:
+	default:
 	}
-	s.counters.gather.add(int64(waited))
+	s.expected = 0
+	if s.queue.readyCount < requests && !s.closing {
+		s.expected = requests
+	}
+	return s.expected > 0
 }
 
 // take moves ready requests into the batch. Those that are known to be stale, and those whose callers have gone, are
@@ -108,7 +131,6 @@ func (s *Sequencer) take() []*pending {
 		room = max(room-p.wire.size(), 0)
 		s.batch = append(s.batch, p)
 	}
-	s.ready.Store(int64(s.queue.readyCount))
 	return s.batch
 }
 
@@ -253,7 +275,6 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 		s.versions.appended(&p.req)
 		s.finish(p, outcome, nil)
 	}
-	s.ready.Store(int64(s.queue.readyCount))
 	return nil
 }
 
@@ -295,7 +316,6 @@ func (s *Sequencer) bisect(batch []*pending, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finish(p, AppendOutcome{}, err)
-	s.ready.Store(int64(s.queue.readyCount))
 }
 
 // expire gives up the requests whose time is over, in the batch and in the queue, and all of them when Close has lost

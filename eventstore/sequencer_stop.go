@@ -20,7 +20,6 @@ func (s *Sequencer) full(batch []*pending, err error) {
 			s.finish(p, AppendOutcome{}, fmt.Errorf("%w: %w", ErrDiskFull, err))
 		}
 	}
-	s.ready.Store(int64(s.queue.readyCount))
 }
 
 // behind stops the sequencer for good.
