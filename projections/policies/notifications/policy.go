@@ -45,9 +45,14 @@ type Policy struct{ Config }
 // New makes the policy.
 func New(cfg Config) *Policy { return &Policy{cfg} }
 
+// pagePause lets events gather: each page waits for the webhooks and reads them, and a delivery isn't hurt by it.
+const pagePause = 100 * time.Millisecond
+
 // Spec identifies the policy.
 func Spec() projections.Spec {
-	return projections.Spec{Name: "notifications", Version: 1, Kind: projections.KindPolicy, Raw: true}
+	return projections.Spec{
+		Name: "notifications", Version: 1, Kind: projections.KindPolicy, Raw: true, Pause: pagePause,
+	}
 }
 
 // Spec implements projections.PolicyHandler.
