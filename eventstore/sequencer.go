@@ -84,7 +84,7 @@ type Sequencer struct {
 	queue    *queue
 	versions *versionMemory
 	idle     bool  // the writer waits for wake
-	expected int   // the ready requests from which on the writer goes on; 0: it doesn't gather
+	expected int   // how many requests end the writer's wait for callers; 0: it doesn't wait for them
 	closing  bool  // no further appends
 	aborted  bool  // Close gave up draining
 	sticky   error // ends every append from now on
@@ -104,9 +104,10 @@ type Sequencer struct {
 	settled  []*pending
 	types    []string // of the events that a batch wrote; reused
 	written  []*AppendRequest
-	target   int       // how many requests the next batch is worth waiting for
-	answered time.Time // when the last batch was
-	fullSaid time.Time // when it was last logged that the disk is full
+	target   int           // how many requests the next batch is worth waiting for
+	answered time.Time     // when the last batch was
+	took     time.Duration // by the last batch, until its callers had their answers
+	fullSaid time.Time     // when it was last logged that the disk is full
 }
 
 // versionsPerGeneration bounds the memory of stream versions: about 100 bytes a stream, two generations.
@@ -237,7 +238,7 @@ func (s *Sequencer) wakeWriter() {
 		s.idle = false
 		s.wake <- struct{}{} // has room: the writer was idle
 	}
-	if s.expected > 0 && (s.queue.readyCount >= s.expected || s.closing) {
+	if s.expected > 0 && (s.queue.count >= s.expected || s.closing) {
 		s.expected = 0
 		s.gathered <- struct{}{} // has room: expect has emptied it
 	}

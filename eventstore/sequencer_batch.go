@@ -19,12 +19,14 @@ func (s *Sequencer) run() {
 			break
 		}
 		s.counters.taken(batch, s.cfg.Timeout)
+		sent := time.Now()
 		s.commit(batch)
 		s.settle()
-		s.mu.Lock()
-		s.target = len(batch) + s.queue.readyCount
-		s.mu.Unlock()
 		s.answered = time.Now()
+		s.took = s.answered.Sub(sent)
+		s.mu.Lock()
+		s.target = len(batch) + s.queue.count
+		s.mu.Unlock()
 	}
 	if s.link != nil {
 		s.link.close()
@@ -56,6 +58,10 @@ func (s *Sequencer) gather() []*pending {
 		s.mu.Unlock()
 		s.awaitExpected()
 		s.mu.Lock()
+		if s.aborted {
+			s.mu.Unlock()
+			continue
+		}
 		batch := s.take()
 		s.mu.Unlock()
 		s.settle()
@@ -68,12 +74,13 @@ func (s *Sequencer) gather() []*pending {
 // gatherMost is for how many callers a batch waits at most.
 const gatherMost = 20
 
-// awaitExpected waits until as many requests are ready as are expected, for a time that grows with their number. When even
-// the first of the callers stayed away for as long as a batch waits at most, the others needn't be waited for either.
+// awaitExpected waits until as many requests wait as are expected, for a time that grows with their number: no longer than
+// the last batch took, so that nobody's append takes twice as long for it. When even the first of the callers stayed away for
+// as long as a batch waits at most, the others needn't be waited for either.
 func (s *Sequencer) awaitExpected() {
 	start := time.Now()
 	expected := min(s.target, s.cfg.MaxBatch)
-	limit := s.cfg.Gather * time.Duration(min(expected, gatherMost))
+	limit := min(s.cfg.Gather*time.Duration(min(expected, gatherMost)), s.took)
 	if start.Sub(s.answered) < gatherMost*s.cfg.Gather && s.expect(expected) {
 		timer := time.NewTimer(limit)
 		select {
@@ -87,7 +94,8 @@ func (s *Sequencer) awaitExpected() {
 	s.counters.gather.add(int64(time.Since(start)))
 }
 
-// expect says from how many ready requests on the writer doesn't wait any more. It reports whether it must wait for them.
+// expect says from how many requests on, ready or blocked, the writer doesn't wait any more: a caller whose request is
+// behind another's has come back, too. It reports whether the writer must wait for them.
 func (s *Sequencer) expect(requests int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +104,7 @@ func (s *Sequencer) expect(requests int) bool {
 	default:
 	}
 	s.expected = 0
-	if s.queue.readyCount < requests && !s.closing {
+	if s.queue.count < requests && !s.closing {
 		s.expected = requests
 	}
 	return s.expected > 0

@@ -1,9 +1,11 @@
 package eventstore
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"annals/domain"
 	"annals/eventstore/pgtest"
 )
 
@@ -20,19 +22,25 @@ func gathering(t *testing.T, callers int, wait time.Duration) *Sequencer {
 		}
 		_ = s.listen.close()
 	})
-	s.target, s.answered = callers, time.Now()
+	s.target, s.answered, s.took = callers, time.Now(), long
 	return s
 }
 
-func submit(t *testing.T, s *Sequencer) {
+func submit(t *testing.T, s *Sequencer) *pending {
+	t.Helper()
+	return submitTo(t, s, freshID())
+}
+
+func submitTo(t *testing.T, s *Sequencer, stream domain.ID) *pending {
 	t.Helper()
 	p := s.pool.get()
-	p.req = onStream(freshID(), 0, 1)
+	p.req = onStream(stream, 0, 1)
 	p.wire.encode(&p.req, &p.salts)
 	p.deadline = time.Now().Add(s.cfg.Timeout)
 	if err := s.enqueue(p); err != nil {
 		t.Error(err)
 	}
+	return p
 }
 
 // gathered gives the size of the batch that is taken while others do something.
@@ -79,9 +87,33 @@ func TestABatchWaitsForTheCallersItExpects(t *testing.T) {
 
 func TestABatchGoesWithoutThoseWhoStayAway(t *testing.T) {
 	t.Parallel()
-	s := gathering(t, 5, time.Millisecond)
+	s := gathering(t, 5, 20*time.Millisecond)
 	if n := gathered(s, func() { submit(t, s) }); n != 1 {
 		t.Errorf("a batch of %d, want the one that came", n)
+	}
+}
+
+// TestABatchWaitsNoLongerThanTheLastTook: else waiting would be most of an append where appends are quick.
+func TestABatchWaitsNoLongerThanTheLastTook(t *testing.T) {
+	t.Parallel()
+	s := gathering(t, 5, long)
+	s.took = time.Millisecond
+	if n := gathered(s, func() { submit(t, s) }); n != 1 {
+		t.Errorf("a batch of %d, want the one that came", n)
+	}
+}
+
+// TestCallersBehindOthersAreBack: nobody is waited for whose request is there, though it can't go yet.
+func TestCallersBehindOthersAreBack(t *testing.T) {
+	t.Parallel()
+	s := gathering(t, 2, long)
+	stream := freshID()
+	n := gathered(s, func() {
+		submitTo(t, s, stream)
+		submitTo(t, s, stream)
+	})
+	if n != 1 {
+		t.Errorf("a batch of %d, want the first of the two", n)
 	}
 }
 
@@ -135,12 +167,16 @@ func TestCloseEndsTheWaitForCallers(t *testing.T) {
 func TestImpatienceEndsTheWaitForCallers(t *testing.T) {
 	t.Parallel()
 	s := gathering(t, 5, long)
+	var p *pending
 	n := gathered(s, func() {
-		submit(t, s)
+		p = submit(t, s)
 		waiting(t, s)
+		s.mu.Lock()
+		s.aborted = true
+		s.mu.Unlock()
 		s.stop()
 	})
-	if n != 1 {
-		t.Errorf("a batch of %d, want 1", n)
+	if <-p.done; n != 0 || !errors.Is(p.err, ErrClosed) {
+		t.Errorf("a batch of %d, error %v; want none and %v", n, p.err, ErrClosed)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is a net under a test that hangs, never a verdict on speed.
-const patience = 90 * time.Second
+const patience = 4 * time.Minute
 
 // program is a run of annals: in this process, or as a child when it is to be killed.
 type program struct {

@@ -166,7 +166,7 @@ func (p *pass) apply(ctx context.Context, c chunk) error {
 		return err
 	}
 	if err := guard(func() error { return p.into.Add(ctx, p.target(), page) }); err != nil {
-		return eventFailure(c.From, c.To, err)
+		return eventFailure(p.state.position, c.To, err) // it may have written rows of the pages before
 	}
 	p.at, p.events, p.bytes = c.To, p.events+len(page.Events), p.bytes+c.bytes
 	p.tracker.at(time.Now(), p.phase, p.at, max(p.builder.target, p.at))

@@ -70,8 +70,8 @@ func inserters(d *database, program string) way {
 }
 
 // warmRate reads what pgbench printed: how many transactions it made, and how many a second after its first report. Until
-// then each of its connections is new, and its backend slow until it knows its tables. A run that stood still until its end
-// reports late or not at all: its rate is that of the whole.
+// then each of its connections is new, and its backend slow until it knows its tables. Of a run that stood still until its
+// end, or from there on, the rate is that of the whole.
 func warmRate(out []byte) (done int64, rate float64, err error) {
 	totals := pgbenchTotals.FindSubmatch(out)
 	if totals == nil {
@@ -87,8 +87,8 @@ func warmRate(out []byte) (done int64, rate float64, err error) {
 	if first := pgbenchFirst.FindSubmatch(out); first != nil {
 		cold, early := number(first[1]), number(first[2])
 		const enough = 0.5 // seconds
-		if warm := all/whole + connecting - cold; warm > enough {
-			rate = (all - cold*early) / warm
+		if warm, later := all/whole+connecting-cold, all-cold*early; warm > enough && later > 0 {
+			rate = later / warm
 		}
 	}
 	if err == nil && !(rate > 0) {

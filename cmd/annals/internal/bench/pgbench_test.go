@@ -16,6 +16,7 @@ tps = 6939.408066 (without initial connection time)
 `
 		first  = "progress: 1.0 s, 5852.5 tps, lat 0.661 ms stddev 0.964, 0 failed\n"
 		second = "progress: 2.0 s, 7900.1 tps, lat 0.561 ms stddev 0.864, 0 failed\n"
+		all    = "progress: 1.0 s, 13770.0 tps, lat 0.661 ms stddev 0.964, 0 failed\n"
 		late   = "progress: 1.9 s, 6000.0 tps, lat 0.661 ms stddev 0.964, 0 failed\n"
 	)
 	whole := 6939.408066
@@ -27,6 +28,7 @@ tps = 6939.408066 (without initial connection time)
 		"two reports":     {first + second + totals, warm},
 		"one report":      {first + totals, warm},
 		"a late report":   {late + totals, whole},
+		"nothing later":   {all + totals, whole},
 		"no report":       {totals, whole},
 		"another version": {"tps = 6939.408066 (including connections establishing)\n", math.NaN()},
 	} {
