@@ -190,7 +190,7 @@ func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string
 	}
 	b.taken = true
 	if b.to <= b.from {
-		return b, nil, "", rows.Err()
+		return b, nil, "", endedWith(rows)
 	}
 	high, count, last := b.to, 0, b.from
 	frame = beginFrame(f.frameSize)
@@ -226,6 +226,13 @@ func (f *feed) drain(rows *sql.Rows) (b bounds, frame []byte, correlation string
 	endFrame(frame, b.from, b.to, count)
 	f.frameSize = len(frame)
 	return b, frame, correlation, nil
+}
+
+// endedWith gives the error of rows of which no more are wanted, after a Scan of RawBytes. Such a Scan holds a lock until the next
+// row is asked for; Err would wait for it forever if the context ended meanwhile.
+func endedWith(rows *sql.Rows) error {
+	rows.Next()
+	return rows.Err()
 }
 
 // readPage reads a page outside a transaction, for policies.

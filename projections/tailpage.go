@@ -98,7 +98,7 @@ func (f *feed) drainTail(rows *sql.Rows, page *tailPage) (b bounds, frame []byte
 	}
 	refused := bounds{taken: true, from: position, to: position, again: true}
 	if position != page.from || skips {
-		return refused, nil, "", rows.Err()
+		return refused, nil, "", endedWith(rows)
 	}
 	ids := make(map[int64]*eventstore.TailEvent, len(page.batches))
 	for _, e := range page.batches {
