@@ -17,8 +17,8 @@ type SequencerConfig struct {
 	Logger *slog.Logger // nil: none
 	// AppName prefixes what pg_stat_activity shows of its connections; empty: annals.
 	AppName string
-	// Gather is how long a batch may wait for each of the callers who are expected back, and for all of them as long as for
-	// 20 at most; 0: 200 µs, negative: not at all.
+	// Gather is how long a batch may wait for each of the callers who are expected back; for all of them as long as for 20 at
+	// most, and never longer than the last batch took. 0: 200 µs, negative: not at all.
 	Gather time.Duration
 	// QueueLimit is how many appends may wait, of one client a quarter; 0: 16,384.
 	QueueLimit int
