@@ -31,6 +31,8 @@ const saltBytes = 16
 // parts are the encoded pieces of a request or of a batch: elements of the arrays that append_v1 takes.
 type parts struct {
 	streams, events, keys, releases, claims wireArray
+
+	salts []byte // of the events, as they are in events: each event's of its data, and of its metadata
 }
 
 // wireArray is a sequence of array elements in PostgreSQL's binary format.
@@ -43,6 +45,7 @@ func (p *parts) reset() {
 	for _, a := range [...]*wireArray{&p.streams, &p.events, &p.keys, &p.releases, &p.claims} {
 		a.b, a.n = a.b[:0], 0
 	}
+	p.salts = p.salts[:0]
 }
 
 func (p *parts) size() int {
@@ -101,8 +104,11 @@ func (p *parts) encodeEvent(client string, e *NewEvent, salts *saltSource) {
 	w.text(e.RequestID)
 	w.bytes(oidJSON, e.Data)
 	w.bytes(oidJSON, e.Metadata)
-	w.bytes(oidBytea, salts.take())
-	w.bytes(oidBytea, salts.take())
+	for range 2 {
+		salt := salts.take()
+		p.salts = append(p.salts, salt...)
+		w.bytes(oidBytea, salt)
+	}
 	w.end(a)
 }
 

@@ -103,7 +103,7 @@ type Sequencer struct {
 	batch    []*pending
 	settled  []*pending
 	types    []string // of the events that a batch wrote; reused
-	written  []*AppendRequest
+	written  []tailRequest
 	target   int           // how many requests the next batch is worth waiting for
 	answered time.Time     // when the last batch was
 	took     time.Duration // by the last batch, until its callers had their answers

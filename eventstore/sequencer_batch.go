@@ -177,7 +177,7 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 	s.types, s.written = s.types[:0], s.written[:0]
 	for i, p := range batch {
 		if lost[i] == nil {
-			s.written = append(s.written, &p.req)
+			s.written = append(s.written, tailRequest{&p.req, p.wire.salts})
 			for j := range p.req.Events {
 				s.types = append(s.types, p.req.Events[j].EventType)
 			}

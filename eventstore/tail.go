@@ -19,7 +19,14 @@ type Tail struct {
 // TailEvent is an event as it was recorded but for RecordedAt, which is the database's and the same for all of a batch.
 type TailEvent struct {
 	Envelope
-	Batch int64 // the first position of the batch it was appended in
+	Batch                  int64 // the first position of the batch it was appended in
+	DataSalt, MetadataSalt []byte
+}
+
+// tailRequest is a request whose events are in the log now, with their salts as parts has them.
+type tailRequest struct {
+	*AppendRequest
+	salts []byte
 }
 
 // NewTail makes a tail that holds at most so many events, and so many bytes of data and metadata.
@@ -52,12 +59,12 @@ func (t *Tail) clear() { t.events, t.bytes = nil, 0 }
 
 // add takes in the events of a batch that was committed, from its first position on. Callers may use the memory of their
 // requests again: what is kept is a copy.
-func (t *Tail) add(first int64, requests []*AppendRequest) {
+func (t *Tail) add(first int64, requests []tailRequest) {
 	size, count := 0, 0
 	for _, r := range requests {
 		count += len(r.Events)
 		for i := range r.Events {
-			size += len(r.Events[i].Data) + len(r.Events[i].Metadata)
+			size += len(r.Events[i].Data) + len(r.Events[i].Metadata) + 2*saltBytes
 		}
 	}
 	t.mu.Lock()
@@ -74,14 +81,14 @@ func (t *Tail) add(first int64, requests []*AppendRequest) {
 	position := first
 	for _, r := range requests {
 		for i := range r.Events {
-			e := &r.Events[i]
+			e, salts := &r.Events[i], r.salts[2*saltBytes*i:]
 			made = append(made, TailEvent{Batch: first, Envelope: Envelope{
 				Position: position, EventID: e.EventID, EventType: e.EventType, SchemaVersion: e.SchemaVersion,
 				AggregateType: e.AggregateType, AggregateID: e.AggregateID, AggregateVersion: e.AggregateVersion,
 				ClientID: r.Client, ActorID: e.ActorID, OccurredAt: time.UnixMicro(e.OccurredAt.UnixMicro()).UTC(),
 				CorrelationID: e.CorrelationID, CausationID: e.CausationID, RequestID: e.RequestID,
 				Data: keep(e.Data), Metadata: keep(e.Metadata),
-			}})
+			}, DataSalt: keep(salts[:saltBytes]), MetadataSalt: keep(salts[saltBytes : 2*saltBytes])})
 			t.events = append(t.events, &made[len(made)-1])
 			position++
 		}
@@ -94,7 +101,7 @@ func (t *Tail) add(first int64, requests []*AppendRequest) {
 func (t *Tail) shrink() {
 	drop := 0
 	for drop < len(t.events) && (len(t.events)-drop > t.maxEvents || t.bytes > t.maxBytes) {
-		t.bytes -= len(t.events[drop].Data) + len(t.events[drop].Metadata)
+		t.bytes -= len(t.events[drop].Data) + len(t.events[drop].Metadata) + 2*saltBytes
 		t.events[drop] = nil
 		drop++
 	}

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -10,11 +11,11 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-func requestsOf(counts ...int) []*AppendRequest {
-	var requests []*AppendRequest
+func requestsOf(counts ...int) []tailRequest {
+	var requests []tailRequest
 	for _, n := range counts {
 		r := onStream(freshID(), 0, n)
-		requests = append(requests, &r)
+		requests = append(requests, tailRequest{&r, make([]byte, 2*saltBytes*n)})
 	}
 	return requests
 }
@@ -61,14 +62,15 @@ func TestTailIsBoundedAndKeepsCopies(t *testing.T) {
 	requests := requestsOf(3)
 	size := 0
 	for _, e := range requests[0].Events {
-		size += len(e.Data) + len(e.Metadata)
+		size += len(e.Data) + len(e.Metadata) + 2*saltBytes
 	}
 	tail := NewTail(100, size)
 	tail.add(1, requests)
-	want := string(requests[0].Events[0].Data)
+	want, salts := string(requests[0].Events[0].Data), string(requests[0].salts[:saltBytes])
 	clear(requests[0].Events[0].Data) // the caller's memory, used again
-	if got := string(tail.After(0, 1)[0].Data); got != want {
-		t.Errorf("the data became %q", got)
+	requests[0].salts[0] = 1
+	if got := tail.After(0, 1)[0]; string(got.Data) != want || string(got.DataSalt) != salts {
+		t.Errorf("the data became %q, its salt %x", got.Data, got.DataSalt)
 	}
 	tail.add(4, requestsOf(1))
 	if got := positionsAfter(tail, 1, 9); got != "2/1 3/1 4/4 " || tail.bytes > size || len(tail.After(0, 9)) > 0 {
@@ -101,13 +103,13 @@ func TestTailIsTheLog(t *testing.T) {
 			}
 			want := e.Envelope
 			row := db.QueryRowx(`SELECT event_id, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version,
-				client_id, actor_id, occurred_at, correlation_id, causation_id, request_id, data, metadata
+				client_id, actor_id, occurred_at, correlation_id, causation_id, request_id, data, metadata, data_salt, metadata_salt
 				FROM annals.events WHERE position = $1`, e.Position)
 			got := Envelope{Position: e.Position}
-			var id, stream []byte
+			var id, stream, dataSalt, metadataSalt []byte
 			if err := row.Scan(&id, &got.EventType, &got.SchemaVersion, &got.AggregateType, &stream,
 				&got.AggregateVersion, &got.ClientID, &got.ActorID, &got.OccurredAt, &got.CorrelationID, &got.CausationID,
-				&got.RequestID, &got.Data, &got.Metadata); err != nil {
+				&got.RequestID, &got.Data, &got.Metadata, &dataSalt, &metadataSalt); err != nil {
 				t.Errorf("position %d of the tail isn't in the log: %v", e.Position, err)
 				continue
 			}
@@ -115,6 +117,9 @@ func TestTailIsTheLog(t *testing.T) {
 			_, _ = got.EventID.UnmarshalText(id), got.AggregateID.UnmarshalText(stream)
 			if diff := cmp.Diff(got, want); diff != "" {
 				t.Errorf("position %d, log and tail: %s", e.Position, diff)
+			}
+			if !bytes.Equal(dataSalt, e.DataSalt) || !bytes.Equal(metadataSalt, e.MetadataSalt) || len(dataSalt) != saltBytes {
+				t.Errorf("position %d has the salts %x and %x, in the tail %x and %x", e.Position, dataSalt, metadataSalt, e.DataSalt, e.MetadataSalt)
 			}
 		}
 	}

@@ -29,16 +29,16 @@ type tailPage struct {
 
 // tailRows takes the checkpoint as a page's query does and asks only for what memory can't know: whether the checkpoint is
 // where the page begins ($3), whether an operator skipped something up to its end ($4), and of one event of each batch
-// ($5) its id, which must be the tail's, and when it was recorded, which holds for the batch.
+// ($5) its id, which must be the tail's, and what the database added to it, which holds for the batch.
 const tailRows = `, header AS MATERIALIZED (
 	SELECT c.position AS low, set_config('synchronous_commit', $6, true) AS durability,
 		EXISTS (SELECT FROM annals.skipped_events s
 			WHERE s.projection = $1 AND s.version = $2 AND s.position > $3 AND s.position <= $4) AS skips
 	FROM checkpoint c
 )
-SELECT low, skips, NULL::uuid AS event_id, timestamptz 'epoch' AS recorded_at FROM header
+SELECT low, skips, NULL::uuid AS event_id, timestamptz 'epoch' AS recorded_at, 0::smallint AS leaf_version FROM header
 UNION ALL
-SELECT e.position, false, e.event_id, e.recorded_at FROM annals.events e
+SELECT e.position, false, e.event_id, e.recorded_at, e.leaf_version FROM annals.events e
 WHERE e.position = ANY ($5::bigint[]) AND (SELECT low FROM header) = $3::bigint`
 
 // policyTail is tailRows without a transaction: the lease has given the checkpoint.
@@ -51,7 +51,7 @@ func (f *feed) fromTail(position int64) *tailPage {
 	f.plain = false
 	f.mu.Unlock()
 	tail := f.group.cfg.Tail
-	if tail == nil || plain || f.spec.Kind == KindSealer { // the tail has no salts
+	if tail == nil || plain {
 		return nil
 	}
 	limit := int(f.span())
@@ -78,6 +78,12 @@ func (f *feed) fromTail(position int64) *tailPage {
 	return page
 }
 
+// recordedBatch is what the database adds to the events of a batch.
+type recordedBatch struct {
+	at          time.Time
+	leafVersion int
+}
+
 func (p *tailPage) args(spec Spec) []any {
 	positions := make([]int64, len(p.batches))
 	for i, e := range p.batches {
@@ -92,8 +98,8 @@ func (f *feed) drainTail(rows *sql.Rows, page *tailPage) (b bounds, frame []byte
 	var position int64
 	var skips bool
 	var id sql.RawBytes
-	var recorded time.Time
-	if err := rows.Scan(&position, &skips, &id, &recorded); err != nil {
+	var batch recordedBatch
+	if err := rows.Scan(&position, &skips, &id, &batch.at, &batch.leafVersion); err != nil {
 		return b, nil, "", fmt.Errorf("scan a page's header: %w", err)
 	}
 	refused := bounds{taken: true, from: position, to: position, again: true}
@@ -104,23 +110,23 @@ func (f *feed) drainTail(rows *sql.Rows, page *tailPage) (b bounds, frame []byte
 	for _, e := range page.batches {
 		ids[e.Position] = e
 	}
-	times := make(map[int64]time.Time, len(page.batches))
+	batches := make(map[int64]recordedBatch, len(page.batches))
 	for rows.Next() {
-		if err := rows.Scan(&position, &skips, &id, &recorded); err != nil {
+		if err := rows.Scan(&position, &skips, &id, &batch.at, &batch.leafVersion); err != nil {
 			return b, nil, "", fmt.Errorf("scan a batch: %w", err)
 		}
 		if e := ids[position]; e != nil && e.EventID.String() == string(id) {
-			times[e.Batch] = recorded
+			batches[e.Batch] = batch
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return b, nil, "", fmt.Errorf("read a page: %w", err)
 	}
-	if len(times) != len(page.batches) {
+	if len(batches) != len(page.batches) {
 		f.log.Warn("the log isn't what this process has written; reading it", "from", page.from, "to", page.to)
 		return refused, nil, "", nil
 	}
-	frame, correlation = f.frameTail(page, times)
+	frame, correlation = f.frameTail(page, batches)
 	if f.group.cfg.tailed != nil {
 		f.group.cfg.tailed(f.spec.Name)
 	}
@@ -128,12 +134,13 @@ func (f *feed) drainTail(rows *sql.Rows, page *tailPage) (b bounds, frame []byte
 }
 
 // frameTail frames a page's events, each as the log would give it to the subscriber.
-func (f *feed) frameTail(page *tailPage, recorded map[int64]time.Time) (frame []byte, correlation string) {
+func (f *feed) frameTail(page *tailPage, recorded map[int64]recordedBatch) (frame []byte, correlation string) {
 	frame = beginFrame(f.frameSize)
 	columns := columnCount(f.spec)
 	for i, e := range page.events {
-		event := Event{Envelope: e.Envelope}
-		event.RecordedAt = recorded[e.Batch]
+		event := Event{Envelope: e.Envelope, Seal: Seal{DataSalt: e.DataSalt, MetadataSalt: e.MetadataSalt}}
+		batch := recorded[e.Batch]
+		event.RecordedAt, event.Seal.LeafVersion = batch.at, batch.leafVersion
 		if i == 0 && !f.spec.Lean {
 			correlation = event.CorrelationID
 		}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"annals/domain"
 	"annals/eventstore"
 	"annals/eventstore/integrity"
@@ -67,7 +69,7 @@ func (b *bench) tamper(query string, args ...any) {
 }
 
 // run runs a group with the projector until stop is called.
-func (b *bench) run(pageSize int, p projections.Projector) (g *projections.Group, stop func()) {
+func (b *bench) run(pageSize int, p projections.Projector, change ...func(*projections.Config)) (g *projections.Group, stop func()) {
 	b.t.Helper()
 	pool, err := eventstore.OpenPreparedDB(b.db.DSN, eventstore.RoleApp, 4, "sealer")
 	if err != nil {
@@ -77,10 +79,14 @@ func (b *bench) run(pageSize int, p projections.Projector) (g *projections.Group
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	g, err = projections.New(projections.Config{
+	cfg := projections.Config{
 		DB: pool, Registry: registry, PageSize: pageSize, Poll: 5 * time.Millisecond, RetryPause: time.Millisecond,
 		StandbyPause: time.Millisecond, ErrorPause: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-	}, p)
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	g, err = projections.New(cfg, p)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -218,6 +224,44 @@ func TestNodesTakeTurns(t *testing.T) {
 	b.fill(1001, 2000)
 	stop() // in the middle of whatever it does
 	b.sealed(second, 2000)
+}
+
+// What this node has written is sealed as it was written: an event that is altered before the sealer comes to it is found.
+func TestWhatWasWrittenIsSealed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 0)
+	ctx := context.Background()
+	log, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: b.db.DSN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close(ctx)
+	stream := domain.ID(uuid.Must(uuid.NewV7()))
+	for version := range int64(30) {
+		request := eventstore.AppendRequest{
+			Client: "acme", Streams: []eventstore.StreamExpectation{{AggregateID: stream, Expected: 2 * version}},
+		}
+		for n := range int64(2) {
+			request.Events = append(request.Events, eventstore.NewEvent{
+				EventID: domain.ID(uuid.Must(uuid.NewV7())), EventType: "cart.created", SchemaVersion: 1, AggregateType: "cart",
+				AggregateID: stream, AggregateVersion: 2*version + n + 1, ActorID: "Ädä \"x\"", OccurredAt: time.Now(),
+				CorrelationID: "c", CausationID: "", RequestID: "r", Data: []byte(`{ "n" : "é" }`), Metadata: []byte(`{"k":  "v"}`),
+			})
+		}
+		if _, err := log.Append(ctx, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(`CREATE TABLE original AS SELECT position, data FROM annals.events`)
+	b.tamper(`UPDATE annals.events SET data = '{ "n" : "e" }' WHERE position = 40`)
+	g, _ := b.run(50, sealer.New(), func(cfg *projections.Config) { cfg.Waker, cfg.Tail = log.Signal(), log.Tail() })
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := g.WaitFor(wait, sealer.Name, 60); err != nil {
+		t.Fatal(err)
+	}
+	b.tamper(`UPDATE annals.events e SET data = o.data FROM original o WHERE o.position = e.position AND e.position = 40`)
+	b.verify(60)
 }
 
 func TestGapsAbort(t *testing.T) {
