@@ -32,7 +32,11 @@ func (f *feed) handlePage(msg *message.Message) error {
 	defer func() { // also when the goroutine exits
 		err = tx.leave(to, failure, err)
 	}()
-	to, failure, err = f.apply(ctx, tx.tx, msg.Payload)
+	if tx.tx == nil {
+		to, err = f.copyPage(ctx, tx)
+	} else {
+		to, failure, err = f.apply(ctx, tx.tx, msg.Payload)
+	}
 	return err
 }
 

@@ -7,14 +7,17 @@ import (
 	"time"
 )
 
+// checkpointMoves is what changes beside a checkpoint's position when it moves.
+const checkpointMoves = `updated_at = now(),
+		status = CASE status WHEN 'failed' THEN 'running' ELSE status END,
+		retry_at = NULL, failure_position = NULL, failure_event_id = NULL, failure_event_type = NULL,
+		failure_error = NULL, failure_attempts = 0, failed_at = NULL`
+
 // advance moves a checkpoint. It is the last statement of a page's transaction, and fails unless the checkpoint is still
 // where the page began.
 func (g *Group) advance(ctx context.Context, tx Executor, spec Spec, from, to int64) error {
 	result, err := tx.ExecContext(ctx, `
-		UPDATE annals.subscribers SET position = $4, updated_at = now(),
-			status = CASE status WHEN 'failed' THEN 'running' ELSE status END,
-			retry_at = NULL, failure_position = NULL, failure_event_id = NULL, failure_event_type = NULL,
-			failure_error = NULL, failure_attempts = 0, failed_at = NULL
+		UPDATE annals.subscribers SET position = $4, `+checkpointMoves+`
 		WHERE name = $1 AND version = $2 AND position = $3`,
 		spec.Name, spec.Version, from, to)
 	return movedOne(result, err)

@@ -33,6 +33,7 @@ type feed struct {
 	pageSize  int
 	log       *slog.Logger
 	query     string          // of a page
+	copy      string          // the statement that copies a page; empty: pages are read
 	frameSize int             // of the last page, in bytes
 	record    []byte          // reused buffer
 	events    []Event         // of the last page, whose memory the next one takes
@@ -166,6 +167,9 @@ func backoff(first time.Duration, failures int) time.Duration {
 func (f *feed) BeginTx(ctx context.Context, opts *sql.TxOptions) (wsql.Tx, error) {
 	if err := f.await(ctx); err != nil {
 		return nil, err
+	}
+	if tx := f.beginCopy(); tx != nil {
+		return tx, nil
 	}
 	tx, err := f.group.cfg.DB.BeginTx(ctx, opts)
 	if err != nil {

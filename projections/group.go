@@ -155,6 +155,9 @@ func (g *Group) add(f *feed) error {
 	if f.query = livePage(f.spec); f.policy != nil {
 		f.query = policyPage(f.spec)
 	}
+	if p, ok := f.projector.(Copier); ok && p.Copy() != nil && g.cfg.Tracer == nil {
+		f.copy = p.Copy().page()
+	}
 	f.log = g.cfg.Logger.With("subscriber", f.spec.Name, "version", f.spec.Version)
 	g.feeds = append(g.feeds, f)
 	return nil

@@ -17,6 +17,9 @@ type JournalConfig[R any] struct {
 	// Row makes an event's row; ok is false for an event that has none. It reads nothing but the event, and no two events
 	// have the same key.
 	Row func(e Event) (row R, ok bool, err error)
+	// Repeats, unless nil, says that every event has a row and that the row repeats columns of the log: those of the same name,
+	// or those given here by the row's column. Rows are then copied within the database, and Row makes the same.
+	Repeats map[string]string
 }
 
 // Journal is the Projector of a JournalConfig: a page's rows are written in one statement. A row that exists is an error:
@@ -24,6 +27,7 @@ type JournalConfig[R any] struct {
 type Journal[R any] struct {
 	JournalConfig[R]
 	table *rowTable[R]
+	copy  *Copy
 }
 
 // NewJournal checks a definition. It fails when the row's type doesn't fit.
@@ -35,7 +39,13 @@ func NewJournal[R any](cfg JournalConfig[R]) (*Journal[R], error) {
 	if err != nil {
 		return nil, fmt.Errorf("projection %s: %w", cfg.Spec.Name, err)
 	}
-	return &Journal[R]{JournalConfig: cfg, table: table}, nil
+	j := &Journal[R]{JournalConfig: cfg, table: table}
+	if cfg.Repeats != nil {
+		if j.copy, err = newCopy(cfg.Spec, cfg.Table, table.columns, cfg.Repeats); err != nil {
+			return nil, fmt.Errorf("projection %s: %w", cfg.Spec.Name, err)
+		}
+	}
+	return j, nil
 }
 
 // MustJournal is NewJournal for definitions in code; it panics on one that doesn't fit.
@@ -49,6 +59,9 @@ func MustJournal[R any](cfg JournalConfig[R]) *Journal[R] {
 
 // Spec implements Projector.
 func (j *Journal[R]) Spec() Spec { return j.JournalConfig.Spec }
+
+// Copy implements Copier.
+func (j *Journal[R]) Copy() *Copy { return j.copy }
 
 // Apply implements Projector.
 func (j *Journal[R]) Apply(ctx context.Context, tx Tx, page Page) error {

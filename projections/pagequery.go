@@ -105,6 +105,9 @@ func (s pageSchema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
 
 // UnmarshalMessage implements wsql.SchemaAdapter: it is handed the result at its first row and drains it into one message.
 func (s pageSchema) UnmarshalMessage(params wsql.UnmarshalMessageParams) (wsql.Row, error) {
+	if order, ok := params.Row.(*copyOrder); ok {
+		return order.message(s.feed.spec), nil
+	}
 	rows, ok := params.Row.(*trackedRows)
 	if !ok {
 		return wsql.Row{}, fmt.Errorf("a page can't be read from %T", params.Row)

@@ -23,9 +23,9 @@ const (
 // pageTx is the transaction of one page as watermill-sql sees it. Whatever the library, a middleware or a shutdown does,
 // the page is applied in it at most once, and it commits only once the page's rows and the checkpoint are all written.
 type pageTx struct {
-	tx     *sql.Tx
+	tx     *sql.Tx // nil: the page is copied by a statement that is a transaction by itself
 	feed   *feed
-	bounds bounds // written before the handler runs, read after it
+	bounds bounds // written before the handler runs, or by copied; read after it
 
 	mu       sync.Mutex
 	state    pageState
@@ -73,6 +73,13 @@ func (p *pageTx) leave(to int64, failure *Failure, err error) error {
 	return nil
 }
 
+// copied notes the bounds of a page that was copied.
+func (p *pageTx) copied(b bounds) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bounds = b
+}
+
 // broken notes an error that keeps the transaction from committing, and gives it back.
 func (p *pageTx) broken(err error) error {
 	p.mu.Lock()
@@ -110,6 +117,9 @@ func (swallowed) RowsAffected() (int64, error) { return 0, nil }
 
 // QueryContext implements wsql.Tx: the library reads the page.
 func (p *pageTx) QueryContext(ctx context.Context, query string, args ...any) (wsql.Rows, error) {
+	if p.tx == nil {
+		return &copyOrder{from: p.bounds.from}, nil
+	}
 	rows, err := p.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, p.broken(err)
@@ -137,36 +147,54 @@ func (r *trackedRows) Next() bool {
 // Commit implements wsql.Tx: it commits a transaction that is done and rolls back any other.
 func (p *pageTx) Commit() error {
 	p.mu.Lock()
-	state, cause := p.state, p.cause
+	state, cause, bounds := p.state, p.cause, p.bounds
 	p.state = pageClosed
 	p.mu.Unlock()
 	if p.feed.group.cfg.looked != nil {
 		defer p.feed.group.cfg.looked(p.feed.spec.Name)
 	}
 	if state != pageDone {
-		_ = p.tx.Rollback() // its failure changes nothing: the connection is dropped and the server rolls back
+		_ = p.rollback() // its failure changes nothing: the connection is dropped and the server rolls back
 		if state == pageBusy {
 			cause = context.Canceled
 		}
-		p.feed.rolledBack(p.bounds, cause)
+		p.feed.rolledBack(bounds, cause)
 		return nil
 	}
-	if err := p.tx.Commit(); err != nil {
+	if p.tx == nil && bounds.to <= bounds.from { // there was nothing to copy
+		p.feed.rolledBack(bounds, nil)
+		return nil
+	}
+	if err := p.commit(); err != nil {
 		// Whether it took effect is seen at the next page, which starts from the checkpoint.
-		p.feed.rolledBack(p.bounds, err)
+		p.feed.rolledBack(bounds, err)
 		return err
 	}
-	p.feed.committed(p.bounds, p.to, p.failure)
+	p.feed.committed(bounds, p.to, p.failure)
 	return nil
 }
 
 // Rollback implements wsql.Tx.
 func (p *pageTx) Rollback() error {
 	p.mu.Lock()
-	cause := p.cause
+	cause, bounds := p.cause, p.bounds
 	p.state = pageClosed
 	p.mu.Unlock()
-	err := p.tx.Rollback()
-	p.feed.rolledBack(p.bounds, cause)
+	err := p.rollback()
+	p.feed.rolledBack(bounds, cause)
 	return err
+}
+
+func (p *pageTx) commit() error {
+	if p.tx == nil {
+		return nil
+	}
+	return p.tx.Commit()
+}
+
+func (p *pageTx) rollback() error {
+	if p.tx == nil {
+		return nil
+	}
+	return p.tx.Rollback()
 }

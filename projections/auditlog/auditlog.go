@@ -42,7 +42,7 @@ func Spec() projections.Spec {
 // New makes the audit log's projector.
 func New() *projections.Journal[Entry] {
 	return projections.MustJournal(projections.JournalConfig[Entry]{
-		Spec: Spec(), Table: "entries", Row: entryOf,
+		Spec: Spec(), Table: "entries", Row: entryOf, Repeats: map[string]string{"event_data": "data"},
 	})
 }
 

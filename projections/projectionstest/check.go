@@ -26,7 +26,8 @@ type delivery struct {
 
 // Check applies facts in every way in which a projector can be given them, each into tables of its own: in pages of 1, 3
 // and all, with every event again and with the whole prefix again after every event (which may be refused, but not change a
-// row), and, for a projector that has it, by its bulk build, in one go, with merges in between and resumed by another build.
+// row), and, for a projector that has it, by its bulk build, in one go, with merges in between and resumed by another build,
+// and by copying within the database.
 // All tables must be equal, byte for byte. It gives the rows: per table, as PostgreSQL writes them, in order.
 func Check(
 	t testing.TB, db *sqlx.DB, registry *domain.Registry, p projections.Projector, facts ...Fact,
@@ -43,6 +44,9 @@ func Check(
 			delivery{"by a build", built(len(events), len(events), len(events))},
 			delivery{"by a build that merges", built(2, 3, len(events))},
 			delivery{"by builds that go on", built(2, 2, 4)})
+	}
+	if c, ok := p.(projections.Copier); ok && c.Copy() != nil {
+		deliveries = append(deliveries, delivery{"copied in the database", copied})
 	}
 	var want map[string][]string
 	for i, d := range deliveries {
@@ -182,6 +186,24 @@ func prefixes(ctx context.Context, p projections.Projector, tx projections.Tx, e
 		}
 		if err := again(ctx, p, tx, projections.Page{To: events[n].Position, Events: events[:n+1]}); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// copied writes the events into the log and has them copied, in two parts.
+func copied(ctx context.Context, p projections.Projector, tx projections.Tx, events []projections.Event) error {
+	if err := record(ctx, tx, events); err != nil {
+		return err
+	}
+	half := int64(len(events) / 2)
+	for _, part := range [][2]int64{{0, half}, {half, int64(len(events))}} {
+		n, err := p.(projections.Copier).Copy().Rows(ctx, tx, part[0], part[1], nil)
+		if err != nil {
+			return err
+		}
+		if n != part[1]-part[0] {
+			return fmt.Errorf("%d rows of positions %d to %d were copied", n, part[0]+1, part[1])
 		}
 	}
 	return nil

@@ -72,6 +72,15 @@ func Insert(t testing.TB, db *sqlx.DB, events ...projections.Event) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
+	if err := record(ctx, tx, events); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func record(ctx context.Context, tx projections.Executor, events []projections.Event) error {
 	for _, e := range events {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO annals.events (position, event_id, aggregate_id, aggregate_version, occurred_at, recorded_at,
@@ -82,10 +91,8 @@ func Insert(t testing.TB, db *sqlx.DB, events ...projections.Event) {
 			e.SchemaVersion, e.EventType, e.AggregateType, e.ClientID, e.ActorID, e.CorrelationID, e.CausationID,
 			e.RequestID, string(e.Data), string(e.Metadata))
 		if err != nil {
-			t.Fatalf("insert position %d: %v", e.Position, err)
+			return fmt.Errorf("insert position %d: %w", e.Position, err)
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	return nil
 }

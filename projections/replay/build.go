@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"annals/projections"
 )
@@ -98,28 +96,6 @@ func (b *builder) slack() int64 {
 	return chunkEvents
 }
 
-// applier is what a pass over the log drives: a projections.Build, or a projector page by page.
-type applier interface {
-	Add(ctx context.Context, tx projections.Tx, page projections.Page) error
-	Merge(ctx context.Context, tx projections.Tx) error
-}
-
-// byPage applies as the live projector does.
-type byPage struct{ projections.Projector }
-
-func (p byPage) Add(ctx context.Context, tx projections.Tx, page projections.Page) error {
-	return p.Apply(ctx, tx, page)
-}
-
-func (p byPage) Merge(context.Context, projections.Tx) error { return nil }
-
-func (b *builder) bulk() applier {
-	if p, ok := b.projector.(projections.Bulk); ok {
-		return p.NewBuild()
-	}
-	return byPage{b.projector}
-}
-
 // advance applies the log until at most the slack is missing. Every pass goes to where the log ended when it began.
 func (b *builder) advance(ctx context.Context, phase Phase, into applier) error {
 	for {
@@ -131,8 +107,7 @@ func (b *builder) advance(ctx context.Context, phase Phase, into applier) error 
 			return nil
 		}
 		p := &pass{builder: b, phase: phase, into: into}
-		err := b.log.stream(ctx, b.db, b.opts.Workers, b.state.position, b.target,
-			func(c chunk) error { return p.apply(ctx, c) })
+		err := p.run(ctx)
 		if err == nil {
 			err = p.commit(ctx)
 		}
@@ -141,113 +116,6 @@ func (b *builder) advance(ctx context.Context, phase Phase, into applier) error 
 			return b.locate(ctx, err)
 		}
 	}
-}
-
-// pass is one run through a part of the log, in transactions of about Options.MergeEvery events.
-type pass struct {
-	*builder
-	phase  Phase
-	into   applier
-	tx     *sql.Tx
-	skips  []int64 // after the state's position
-	at     int64
-	events int
-	bytes  int
-}
-
-func (p *pass) apply(ctx context.Context, c chunk) error {
-	if p.tx == nil {
-		if err := p.begin(ctx); err != nil {
-			return err
-		}
-	}
-	page, err := admit(c, p.skips)
-	if err != nil {
-		return err
-	}
-	if err := guard(func() error { return p.into.Add(ctx, p.target(), page) }); err != nil {
-		return eventFailure(p.state.position, c.To, err) // it may have written rows of the pages before
-	}
-	p.at, p.events, p.bytes = c.To, p.events+len(page.Events), p.bytes+c.bytes
-	p.tracker.at(time.Now(), p.phase, p.at, max(p.builder.target, p.at))
-	// Positions count too: a projection that wants few events must not begin anew after a crash.
-	if p.events >= p.opts.MergeEvery || p.bytes >= mergeBytes || p.at-p.state.position >= 10*int64(p.opts.MergeEvery) {
-		return p.commit(ctx)
-	}
-	return nil
-}
-
-func (p *pass) target() projections.Tx {
-	return projections.Tx{Executor: projections.ConnTx{Tx: p.tx, Conn: p.session.conn}, Schema: p.spec.BuildSchema()}
-}
-
-func (p *pass) begin(ctx context.Context) (err error) {
-	p.at, p.events, p.bytes = p.state.position, 0, 0
-	if p.tx, err = p.session.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
-		return fmt.Errorf("begin a merge: %w", err)
-	}
-	p.skips, err = readSkips(ctx, p.tx, p.spec, p.state.position, p.builder.target)
-	return err
-}
-
-// commit merges the rows and the build's position in one transaction.
-func (p *pass) commit(ctx context.Context) error {
-	if p.tx == nil {
-		return nil
-	}
-	if err := guard(func() error { return p.into.Merge(ctx, p.target()) }); err != nil {
-		return eventFailure(p.state.position, p.at, err)
-	}
-	next := p.state.through(p.at, p.skips)
-	if err := p.save(ctx, p.tx, next); err != nil {
-		return err
-	}
-	tx := p.tx
-	p.tx = nil
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit a merge: %w", err)
-	}
-	p.state = next
-	p.result.Events += int64(p.events)
-	p.opts.observe(signalMerged)
-	return nil
-}
-
-func (p *pass) rollback() {
-	if p.tx != nil {
-		_ = p.tx.Rollback() // the error that led here is the one to tell
-		p.tx = nil
-	}
-}
-
-// through is the state after the events up to a position, of which skips were left out.
-func (st state) through(position int64, skips []int64) state {
-	st.position = position
-	st.skipped = slices.Clone(st.skipped)
-	for _, s := range skips {
-		if s <= position {
-			st.skipped = append(st.skipped, s)
-		}
-	}
-	return st
-}
-
-// admit leaves out what an operator skipped and refuses what couldn't be decoded.
-func admit(c chunk, skips []int64) (projections.Page, error) {
-	if len(skips) > 0 {
-		c.Events = slices.DeleteFunc(c.Events, func(e projections.Event) bool {
-			_, skipped := slices.BinarySearch(skips, e.Position)
-			return skipped
-		})
-	}
-	if len(c.undecodable) > 0 {
-		for _, e := range c.Events {
-			if err, bad := c.undecodable[e.Position]; bad {
-				return projections.Page{}, &EventError{From: e.Position - 1, To: e.Position, Err: err}
-			}
-		}
-	}
-	return c.Page, nil
 }
 
 // index makes the deferred indexes, all or none, and gathers statistics.

@@ -1,0 +1,312 @@
+package projections_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"annals/domain"
+	"annals/eventstore/pgtest"
+	"annals/projections"
+	"annals/projections/projectionstest"
+)
+
+// line is a row that repeats columns of the log.
+type line struct {
+	Position   int64           `db:"position,key"`
+	EventID    domain.ID       `db:"event_id"`
+	Stream     domain.ID       `db:"stream"`
+	Version    int64           `db:"aggregate_version"`
+	Schema     int             `db:"schema_version"`
+	ClientID   string          `db:"client_id"`
+	RecordedAt time.Time       `db:"recorded_at"`
+	Body       json.RawMessage `db:"body"`
+}
+
+// ledger is a journal whose pages are copied. read counts the events whose rows were made in Go.
+func ledger(read *atomic.Int64) *projections.Journal[line] {
+	return projections.MustJournal(projections.JournalConfig[line]{
+		Spec: projections.Spec{
+			Name: "ledger", Version: 1, Kind: projections.KindReadModel, Raw: true, DDL: `CREATE TABLE lines (position bigint PRIMARY KEY,
+				event_id uuid NOT NULL, stream uuid NOT NULL, aggregate_version bigint NOT NULL, schema_version int NOT NULL,
+				client_id text NOT NULL, recorded_at timestamptz NOT NULL, body json NOT NULL)`,
+		},
+		Table: "lines",
+		Row: func(e projections.Event) (line, bool, error) {
+			read.Add(1)
+			return line{e.Position, e.EventID, e.AggregateID, e.AggregateVersion, e.SchemaVersion, e.ClientID, e.RecordedAt, e.Data}, true, nil
+		},
+		Repeats: map[string]string{"stream": "aggregate_id", "body": "data"},
+	})
+}
+
+// checkLedger compares the rows with the log up to the checkpoint, less the positions left out, and gives the checkpoint.
+func (b *bundle) checkLedger(without ...int64) (position int64) {
+	b.t.Helper()
+	if err := b.db.Get(&position, `SELECT position FROM annals.subscribers WHERE name = 'ledger'`); err != nil {
+		b.t.Fatal(err)
+	}
+	left := strings.Trim(strings.ReplaceAll(fmt.Sprint(append(without, 0)), " ", ","), "[]")
+	var wrong []string
+	err := b.db.Select(&wrong, `
+		SELECT format('%s, in the log %s', l::text, e::text) FROM rm_ledger_v1.lines l FULL JOIN
+			(SELECT position, event_id, aggregate_id, aggregate_version, schema_version, client_id, recorded_at, data FROM annals.events
+			WHERE position <= $1 AND position NOT IN (`+left+`)) e USING (position)
+		WHERE (l::text = e::text) IS NOT TRUE ORDER BY position LIMIT 5`, position)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, w := range wrong {
+		b.t.Error(w)
+	}
+	return position
+}
+
+func TestCopiedRowsAreThoseOfPagesThatAreRead(t *testing.T) {
+	t.Parallel()
+	rows := projectionstest.Check(t, pgtest.New(t).DB, registry(t), ledger(new(atomic.Int64)), facts(10)...)["lines"]
+	if len(rows) != 10 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+func TestRowsThatDoNotRepeatTheLog(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*projections.JournalConfig[line]){
+		"no column body":    func(c *projections.JournalConfig[line]) { delete(c.Repeats, "body") },
+		"no column nowhere": func(c *projections.JournalConfig[line]) { c.Repeats["body"] = "nowhere" },
+		"of every event":    func(c *projections.JournalConfig[line]) { c.Spec.EventTypes = []string{"tally.counted"} },
+		"as it was":         func(c *projections.JournalConfig[line]) { c.Spec.Raw = false },
+	} {
+		cfg := ledger(new(atomic.Int64)).JournalConfig
+		change(&cfg)
+		if _, err := projections.NewJournal(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+}
+
+// Pages are copied, not read, whatever an operator has skipped, and also where a page is full.
+func TestCopiedPages(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var read atomic.Int64
+	g := b.group(b.config(), ledger(&read))
+	b.db.MustExec(`INSERT INTO annals.skipped_events (projection, version, position, reason, actor)
+		VALUES ('ledger', 1, 7, 'spoilt', 'op'), ('ledger', 2, 8, 'of another version', 'op'), ('totals', 1, 9, 'of another', 'op')`)
+	b.append(counts(130)...)
+	b.run(g)
+	b.waitFor(g, "ledger", 130)
+	for range 5 {
+		b.waitFor(g, "ledger", b.append(counts(3)...))
+	}
+	b.checkLedger(7)
+	if n := read.Load(); n > 0 {
+		t.Errorf("%d events were read", n)
+	}
+}
+
+// A page's span is linked to the traces of its events: with a tracer, pages are read.
+func TestTracedPagesAreRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var read atomic.Int64
+	cfg := b.config()
+	cfg.Tracer = noop.NewTracerProvider().Tracer("")
+	g := b.group(cfg, ledger(&read))
+	b.run(g)
+	b.waitFor(g, "ledger", b.append(counts(3)...))
+	b.checkLedger()
+	if n := read.Load(); n != 3 {
+		t.Errorf("%d events were read", n)
+	}
+}
+
+// TestCopiedPageThatFails: the event at fault is found and named, what precedes it is applied, and afterwards pages are copied
+// again.
+func TestCopiedPageThatFails(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var read atomic.Int64
+	g := b.group(b.config(), ledger(&read))
+	b.append(counts(40)...)
+	b.db.MustExec(`INSERT INTO rm_ledger_v1.lines SELECT 15, event_id, aggregate_id, 1, 1, 'forged', now(), '{}'
+		FROM annals.events WHERE position = 15`)
+	b.run(g)
+	pgtest.Eventually(t, "the subscriber failed", func() bool { return b.state(g, "ledger").Failure != nil })
+	s := b.state(g, "ledger")
+	if s.Status != projections.StatusFailed || s.Position != 14 || s.Failure.Position != 15 || !strings.Contains(s.Failure.Error, "annals replay ledger") {
+		t.Errorf("state %+v, failure %+v", s, s.Failure)
+	}
+	b.db.MustExec(`DELETE FROM rm_ledger_v1.lines WHERE client_id = 'forged'`)
+	b.waitFor(g, "ledger", 40)
+	if s := b.state(g, "ledger"); s.Status != projections.StatusRunning || s.Failure != nil {
+		t.Errorf("state %+v, failure %+v", s, s.Failure)
+	}
+	before := read.Load()
+	b.waitFor(g, "ledger", b.append(counts(3)...))
+	b.checkLedger()
+	if n := read.Load(); n != before {
+		t.Errorf("%d events were read after the failure", n-before)
+	}
+}
+
+// A paused subscriber copies nothing.
+func TestPausedCopies(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	cfg := b.config()
+	looks := b.countLooks(&cfg)
+	g := b.group(cfg, ledger(new(atomic.Int64)))
+	b.db.MustExec(`UPDATE annals.subscribers SET status = 'paused' WHERE name = 'ledger'`)
+	head := b.append(counts(10)...)
+	b.run(g)
+	looks(3)
+	if at := b.checkLedger(); at != 0 {
+		t.Errorf("checkpoint %d", at)
+	}
+	b.db.MustExec(`UPDATE annals.subscribers SET status = 'running' WHERE name = 'ledger'`)
+	b.waitFor(g, "ledger", head)
+	b.checkLedger()
+}
+
+func TestTwoNodesCopy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	small := func() projections.Config {
+		cfg := b.config()
+		cfg.PageSize, cfg.StandbyPause = 5, time.Millisecond
+		return cfg
+	}
+	var read atomic.Int64
+	one, two := b.group(small(), ledger(&read)), b.group(small(), ledger(&read))
+	stop := b.run(one)
+	b.run(two)
+	for range 40 {
+		b.append(counts(23)...)
+	}
+	b.waitFor(two, "ledger", 40*23)
+	b.waitFor(one, "ledger", 40*23)
+	b.checkLedger()
+	stop()
+	b.waitFor(two, "ledger", b.append(counts(100)...))
+	b.checkLedger()
+	if n := read.Load(); n > 0 {
+		t.Errorf("%d events were read: a page could not be copied", n)
+	}
+}
+
+// Whatever is around the handler, a page takes effect once.
+func TestCopiesUnderForeignMiddleware(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	for name, middleware := range map[string]message.HandlerMiddleware{
+		"calls twice at once": func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				done := make(chan struct{})
+				go func() { defer close(done); next(msg) }()
+				out, err := next(msg)
+				<-done
+				return out, err
+			}
+		},
+		"fails after the handler": func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				next(msg)
+				return nil, errors.New("too late")
+			}
+		},
+		"fails now and then before the handler": func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				if calls.Add(1)%2 == 1 {
+					return nil, context.DeadlineExceeded
+				}
+				return next(msg)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.append(counts(120)...)
+			cfg := b.config()
+			cfg.ErrorPause = time.Millisecond
+			cfg.Middleware = []message.HandlerMiddleware{middleware}
+			g := b.group(cfg, ledger(new(atomic.Int64)))
+			b.run(g)
+			b.waitFor(g, "ledger", 120)
+			b.waitFor(g, "ledger", b.append(counts(10)...))
+			b.checkLedger()
+		})
+	}
+}
+
+// held keeps the ledger's next page from being written until release is called, and waits until it is at that point.
+func (b *bundle) held() (reached func(), release func()) {
+	b.t.Helper()
+	tx := b.db.MustBegin()
+	tx.MustExec(`LOCK TABLE rm_ledger_v1.lines IN SHARE MODE`)
+	return func() {
+			b.t.Helper()
+			pgtest.Eventually(b.t, "a page waits for the table", func() bool {
+				var n int
+				err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+					AND application_name = 'projections' AND wait_event_type = 'Lock'`)
+				return err == nil && n == 1
+			})
+		}, func() {
+			if err := tx.Commit(); err != nil {
+				b.t.Error(err)
+			}
+		}
+}
+
+func TestCloseInTheMiddleOfACopy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(40)...)
+	g := b.group(b.config(), ledger(new(atomic.Int64)))
+	reached, release := b.held()
+	stop := b.run(g)
+	reached()
+	stop()
+	if at := b.checkLedger(); at != 0 {
+		t.Errorf("checkpoint %d", at)
+	}
+	release()
+	next := b.group(b.config(), ledger(new(atomic.Int64)))
+	b.run(next)
+	b.waitFor(next, "ledger", 40)
+	b.checkLedger()
+}
+
+// A lost connection says nothing of the events: the page is copied again, not read.
+func TestConnectionLostInTheMiddleOfACopy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(40)...)
+	var read atomic.Int64
+	g := b.group(b.config(), ledger(&read))
+	reached, release := b.held()
+	b.run(g)
+	for range 3 {
+		reached()
+		b.db.MustExec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+			AND application_name = 'projections' AND wait_event_type = 'Lock'`)
+	}
+	reached()
+	release()
+	b.waitFor(g, "ledger", 40)
+	b.checkLedger()
+	if s := b.state(g, "ledger"); s.Status != projections.StatusRunning || s.Failure != nil || read.Load() > 0 {
+		t.Errorf("%d events were read: %+v", read.Load(), s)
+	}
+}
