@@ -30,7 +30,8 @@ const (
 	doctorConnectionShare = 0.9
 	doctorFreeShare       = 0.1
 	doctorUnsigned        = 100_000
-	doctorLogSpan         = 10_000_000 // positions, from the head back, that are looked through for holes
+	doctorRotation        = time.Minute // that a rotation of the signing key may take
+	doctorLogSpan         = 10_000_000  // positions, from the head back, that are looked through for holes
 )
 
 func (c *cli) doctorCommand() *cobra.Command {

@@ -56,10 +56,13 @@ func (x *examination) appendOnly(ctx context.Context) {
 func (x *examination) sealing(ctx context.Context) {
 	var head, sealed, signed int64
 	var keys int
+	var pending string
 	err := x.db.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(position), 0) FROM annals.events), size,
 		(SELECT coalesce(max(size), 0) FROM annals.integrity_checkpoints),
-		(SELECT count(*) FROM annals.integrity_keys WHERE status = 'active') FROM annals.integrity_log`).
-		Scan(&head, &sealed, &signed, &keys)
+		(SELECT count(*) FROM annals.integrity_keys WHERE status = 'active'),
+		coalesce((SELECT max(verifier_key) FROM annals.integrity_keys
+			WHERE status = 'pending' AND created_at < clock_timestamp() - make_interval(secs => $1)), '') FROM annals.integrity_log`,
+		doctorRotation.Seconds()).Scan(&head, &sealed, &signed, &keys, &pending)
 	switch {
 	case err != nil:
 		x.failed("sealing", err)
@@ -69,6 +72,8 @@ func (x *examination) sealing(ctx context.Context) {
 		x.add("sealing", false, "%d of %d events are sealed, and no key signs them: the next start of a server makes one", sealed, head)
 	case sealed-signed > doctorUnsigned:
 		x.add("sealing", false, "%d of %d events are sealed, and only %d are signed: no server can open the signing key", sealed, head, signed)
+	case pending != "":
+		x.add("sealing", false, "the rotation to the key %s was interrupted: repeat it, or start a server that has that key", pending)
 	default:
 		x.add("sealing", true, "%d of %d events are sealed, %d are under a signed checkpoint", sealed, head, signed)
 	}
