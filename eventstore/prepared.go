@@ -50,8 +50,10 @@ func (c preparingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("a %T can't prepare statements", conn)
 	}
-	// An idle connection is probed each second, and unacknowledged data waits as long as the probes.
-	settings := fmt.Sprintf(`SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
+	// A statement that is a transaction by itself takes the defaults. An idle connection is probed each second, and unacknowledged
+	// data waits as long as the probes.
+	settings := fmt.Sprintf(`SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
+		SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
 		SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = %d; SET tcp_user_timeout = %d`,
 		VanishedTimeout/time.Second-1, VanishedTimeout.Milliseconds())
 	if _, err := full.ExecContext(ctx, settings, nil); err != nil {

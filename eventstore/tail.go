@@ -29,7 +29,7 @@ type tailRequest struct {
 	salts []byte
 }
 
-// NewTail makes a tail that holds at most so many events, and so many bytes of data and metadata.
+// NewTail makes a tail that holds at most so many events, and so many bytes of data, metadata and salts.
 func NewTail(maxEvents, maxBytes int) *Tail { return &Tail{maxEvents: maxEvents, maxBytes: maxBytes} }
 
 // After gives at most limit events that follow a position, the next one first. There are none when the tail doesn't reach

@@ -28,21 +28,27 @@ type Copy struct {
 	columns, values []string // of the table, and what is written into each of an event e
 }
 
-// newCopy makes the copy of a row's columns. renamed has the log's columns, by those of the row that have another name.
+// newCopy makes the copy of a row's columns. renamed has the log's columns, by those of the row that have another name. Row can
+// only repeat what a subscriber is given.
 func newCopy(spec Spec, table string, columns []column, renamed map[string]string) (*Copy, error) {
 	if !spec.Raw || spec.EventTypes != nil {
 		return nil, errors.New("rows that repeat the log are of every event, as it was recorded")
 	}
-	c := &Copy{spec: spec, table: table}
+	c, given, used := &Copy{spec: spec, table: table}, eventColumns[:columnCount(spec)], 0
 	for _, column := range columns {
 		source, ok := renamed[column.name]
-		if !ok {
+		if ok {
+			used++
+		} else {
 			source = column.name
 		}
-		if !slices.Contains(eventColumns[:], source) {
-			return nil, fmt.Errorf("the log has no column %s", source)
+		if !slices.Contains(given, source) {
+			return nil, fmt.Errorf("a subscriber is given no column %s of the log", source)
 		}
 		c.columns, c.values = append(c.columns, column.name), append(c.values, "e."+source)
+	}
+	if used < len(renamed) {
+		return nil, errors.New("a column is repeated that the rows don't have")
 	}
 	return c, nil
 }
@@ -87,12 +93,14 @@ func (c *Copy) page() string {
 SELECT b.low, b.high, EXISTS (SELECT FROM moved) FROM bounds b`
 }
 
-// beginCopy begins a page that is to be copied, or gives nil when it is to be read: as after one that couldn't be copied, since
+// beginCopy begins a page that is to be copied, or gives nil when it is to be read: where nothing new is known of, so that a look
+// that finds nothing isn't a page; beside another node that has the checkpoint; and after a page that couldn't be copied, since
 // reading finds the event at fault.
 func (f *feed) beginCopy() *pageTx {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.copy == "" || f.bisect {
+	f.copying = f.copy != "" && !f.bisect && f.heard > f.after && f.next != waitStandby
+	if !f.copying {
 		return nil
 	}
 	return &pageTx{feed: f, bounds: bounds{from: f.position, to: f.position}}
@@ -100,28 +108,34 @@ func (f *feed) beginCopy() *pageTx {
 
 // copyPage copies the page after the checkpoint, if there is one, and gives where the checkpoint stands then.
 func (f *feed) copyPage(ctx context.Context, tx *pageTx) (to int64, err error) {
+	b, copied, err := f.execCopy(ctx)
+	switch {
+	case err != nil:
+		b = bounds{from: tx.bounds.from, to: tx.bounds.from + f.span()} // at most, as far as is known
+	case b.to > b.from && !copied:
+		// Another node moved the checkpoint after the statement's snapshot, which shows both it and newer events.
+		b = bounds{taken: true, from: b.from, to: b.from, again: true}
+	default:
+		b.full = b.taken && b.to == b.from+f.span()
+	}
+	tx.found(b)
+	return b.to, err
+}
+
+// execCopy reads the statement's result to its end: that its commit failed is told after its row.
+func (f *feed) execCopy(ctx context.Context) (b bounds, copied bool, err error) {
 	rows, err := f.group.cfg.DB.QueryContext(ctx, f.copy, f.spec.Name, f.spec.Version, f.span(), durability(f.spec))
 	if err != nil {
-		return 0, err
+		return b, false, err
 	}
 	defer rows.Close()
-	var b bounds
-	copied := false
-	if rows.Next() {
+	for rows.Next() {
 		b.taken = true
 		if err := rows.Scan(&b.from, &b.to, &copied); err != nil {
-			return 0, fmt.Errorf("scan a page's bounds: %w", err)
+			return b, false, fmt.Errorf("scan a page's bounds: %w", err)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return 0, err
-	}
-	if b.to > b.from && !copied {
-		return 0, errCheckpointMoved
-	}
-	b.full = b.taken && b.to == b.from+f.span()
-	tx.copied(b)
-	return b.to, nil
+	return b, copied, rows.Err()
 }
 
 // copyOrder is what watermill-sql reads where a page is to be copied: a row without columns, of which it makes the message that

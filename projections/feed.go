@@ -39,6 +39,7 @@ type feed struct {
 	events    []Event         // of the last page, whose memory the next one takes
 	wanted    map[string]bool // the event types; nil: all
 	tail      *tailPage       // the page under way, when it is the tail's
+	copying   bool            // the page under way is copied
 
 	mu       sync.Mutex
 	next     wait

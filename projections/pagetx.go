@@ -22,10 +22,13 @@ const (
 
 // pageTx is the transaction of one page as watermill-sql sees it. Whatever the library, a middleware or a shutdown does,
 // the page is applied in it at most once, and it commits only once the page's rows and the checkpoint are all written.
+//
+// A page that is copied has no transaction beside its one statement, which writes rows and checkpoint or neither. Where that is
+// still under way when the library is done with the page, it may take effect all the same: the next look starts from the checkpoint.
 type pageTx struct {
 	tx     *sql.Tx // nil: the page is copied by a statement that is a transaction by itself
 	feed   *feed
-	bounds bounds // written before the handler runs, or by copied; read after it
+	bounds bounds // written before the handler runs, or by found; read after it
 
 	mu       sync.Mutex
 	state    pageState
@@ -73,8 +76,8 @@ func (p *pageTx) leave(to int64, failure *Failure, err error) error {
 	return nil
 }
 
-// copied notes the bounds of a page that was copied.
-func (p *pageTx) copied(b bounds) {
+// found notes what copying a page has found.
+func (p *pageTx) found(b bounds) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bounds = b

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/errgroup"
 
+	"annals/eventstore"
 	"annals/projections"
 )
 
@@ -34,13 +36,14 @@ func envelopes() projections.Projector {
 	})
 }
 
-// TestNodesUnderLoad rebuilds a fold and a journal while two nodes with their own routers apply them and writers append.
+// TestNodesUnderLoad rebuilds a fold, a journal and one that is copied while two nodes with their own routers apply them and writers append.
 // In the end the rows the nodes have left are, byte for byte, those of a replay, and no node has stopped.
 func TestNodesUnderLoad(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.fill(5_000)
-	projectors := []projections.Projector{sums(), envelopes()}
+	projectors := []projections.Projector{sums(), envelopes(), copied(new(atomic.Int64))}
+	news := eventstore.NewSignal(0)
 	groups := make([]*projections.Group, 2)
 	g, ctx := errgroup.WithContext(b.ctx)
 	nodes, stopNodes := context.WithCancel(ctx)
@@ -53,7 +56,7 @@ func TestNodesUnderLoad(t *testing.T) {
 		defer pool.Close()
 		pool.SetMaxOpenConns(8)
 		group, err := projections.New(projections.Config{
-			DB: pool, Registry: b.deps.Registry, Logger: b.deps.Logger, PageSize: 300,
+			DB: pool, Registry: b.deps.Registry, Logger: b.deps.Logger, PageSize: 300, Waker: news,
 		}, projectors...)
 		if err != nil {
 			t.Fatal(err)
@@ -74,6 +77,11 @@ func TestNodesUnderLoad(t *testing.T) {
 				if err := fill(ctx, b.DB.DB, n); err != nil {
 					return err
 				}
+				head, err := readHead(ctx, b.DB)
+				if err != nil {
+					return err
+				}
+				news.Announce(head)
 			}
 			return nil
 		})
@@ -132,4 +140,5 @@ func TestNodesUnderLoad(t *testing.T) {
 	for _, p := range projectors {
 		b.equalsReplay(p)
 	}
+	b.checkCopies()
 }

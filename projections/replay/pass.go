@@ -52,26 +52,43 @@ func (p *pass) run(ctx context.Context) error {
 		func(c chunk) error { return p.apply(ctx, c) })
 }
 
-// copy has the rows copied within the database, in ranges that take some hundredths of a second each.
+// copyTime is about how long a statement that copies takes: that is how often a build can be ended, rests, and says where it is.
+const copyTime = 50 * time.Millisecond
+
+// copy has the rows copied within the database, in ranges of as many positions as take copyTime: events may be large.
 func (p *pass) copy(ctx context.Context, from *projections.Copy) error {
+	positions := int64(chunkEvents)
 	for at := p.state.position; at < p.builder.target; {
 		began := time.Now()
 		if err := p.begin(ctx); err != nil {
 			return err
 		}
-		to := min(at+rangePositions, p.builder.target)
+		to := min(at+positions, p.builder.target)
 		rows, err := from.Rows(ctx, p.target(), at, to, p.skips)
 		if err != nil {
 			return eventFailure(at, to, err)
 		}
+		took := time.Since(began)
 		if err := p.passed(ctx, to, int(rows), 0); err != nil {
 			return err
 		}
-		if at = to; p.log.rests {
-			rest(ctx, time.Since(began))
+		at, positions = to, nextRange(positions, took)
+		if p.log.rests {
+			rest(ctx, took)
 		}
 	}
 	return nil
+}
+
+// nextRange is how many positions the next statement copies, after one that took so long for its.
+func nextRange(positions int64, took time.Duration) int64 {
+	switch {
+	case took > copyTime:
+		return max(positions/2, 1)
+	case took < copyTime/2:
+		return min(2*positions, 4*rangePositions)
+	}
+	return positions
 }
 
 func (p *pass) apply(ctx context.Context, c chunk) error {

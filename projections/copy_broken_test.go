@@ -1,0 +1,124 @@
+package projections_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"annals/eventstore/pgtest"
+	"annals/projections"
+)
+
+// warnings keeps what is logged as a warning or worse.
+type warnings struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *warnings) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(line)
+}
+
+func (w *warnings) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+func (w *warnings) lines() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.FieldsFunc(w.text.String(), func(r rune) bool { return r == '\n' })
+}
+
+// What PostgreSQL refuses at the commit isn't applied, and nobody is told that it is.
+func TestCopyThatCanNotBeCommitted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	logged := new(warnings)
+	cfg := b.config()
+	cfg.Logger = logged.logger()
+	g := b.group(cfg, ledger(new(atomic.Int64)))
+	b.db.MustExec(`ALTER TABLE rm_ledger_v1.lines ADD CONSTRAINT one_a_stream UNIQUE (stream) DEFERRABLE INITIALLY DEFERRED`)
+	head := b.append(counts(20)...)
+	b.run(g)
+	pgtest.Eventually(t, "the failure is told", func() bool { return strings.Contains(strings.Join(logged.lines(), ""), "one_a_stream") })
+	if at := b.checkLedger(); at != 0 {
+		t.Errorf("checkpoint %d", at)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := g.WaitFor(ctx, "ledger", head); err == nil {
+		t.Error("the page counts as applied")
+	}
+	b.db.MustExec(`ALTER TABLE rm_ledger_v1.lines DROP CONSTRAINT one_a_stream`)
+	b.waitFor(g, "ledger", head)
+	b.checkLedger()
+}
+
+// held keeps the ledger's next page from being written to its end until release is called, by a row that is neither there nor
+// not there, and waits until the page is at that point.
+func (b *bundle) held() (reached func(), release func()) {
+	b.t.Helper()
+	tx := b.db.MustBegin()
+	tx.MustExec(`INSERT INTO rm_ledger_v1.lines SELECT 20, event_id, aggregate_id, 1, 1, 'held', now(), '{}' FROM annals.events WHERE position = 20`)
+	return func() {
+			b.t.Helper()
+			pgtest.Eventually(b.t, "a page waits for the row", func() bool {
+				var n int
+				err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+					AND application_name = 'projections' AND wait_event_type = 'Lock'`)
+				return err == nil && n == 1
+			})
+		}, func() {
+			if err := tx.Rollback(); err != nil {
+				b.t.Error(err)
+			}
+		}
+}
+
+func TestCloseInTheMiddleOfACopy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(40)...)
+	g := b.group(b.config(), ledger(new(atomic.Int64)))
+	reached, release := b.held()
+	stop := b.run(g)
+	reached()
+	stop()
+	if at := b.checkLedger(); at != 0 {
+		t.Errorf("checkpoint %d", at)
+	}
+	release()
+	next := b.group(b.config(), ledger(new(atomic.Int64)))
+	b.run(next)
+	b.waitFor(next, "ledger", 40)
+	b.checkLedger()
+}
+
+// A lost connection says nothing of the events: the page is copied again, not read.
+func TestConnectionLostInTheMiddleOfACopy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(40)...)
+	var read atomic.Int64
+	g := b.group(b.config(), ledger(&read))
+	reached, release := b.held()
+	b.run(g)
+	for range 3 {
+		reached()
+		b.db.MustExec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+			AND application_name = 'projections' AND wait_event_type = 'Lock'`)
+	}
+	reached()
+	release()
+	b.waitFor(g, "ledger", 40)
+	b.checkLedger()
+	if s := b.state(g, "ledger"); s.Status != projections.StatusRunning || s.Failure != nil || read.Load() > 0 {
+		t.Errorf("%d events were read: %+v", read.Load(), s)
+	}
+}
