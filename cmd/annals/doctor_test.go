@@ -21,10 +21,10 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// diagnosis runs the doctor on a database and gives its findings by check.
-func diagnosis(t *testing.T, dsn string) map[string]finding {
+// diagnosis runs the doctor on the database of the flags and gives its findings by check.
+func diagnosis(t *testing.T, database ...string) map[string]finding {
 	t.Helper()
-	p := annals(t, "doctor", "--database-url", dsn, "--output", "json")
+	p := annals(t, append([]string{"doctor", "--output", "json"}, database...)...)
 	var findings []finding
 	if err := json.Unmarshal([]byte(p.stdout.String()), &findings); err != nil {
 		t.Fatalf("%v: %s", err, p.stdout)
@@ -38,6 +38,21 @@ func diagnosis(t *testing.T, dsn string) map[string]finding {
 		found[f.Check] = f
 	}
 	return found
+}
+
+// healthy checks that the doctor finds nothing wrong, and says so of what the tests can answer for: how full this machine's disk is
+// they can't.
+func healthy(t *testing.T, database ...string) {
+	t.Helper()
+	found := diagnosis(t, database...)
+	if !strings.Contains(found["database"].Detail, "reachable") || !strings.Contains(found["durability"].Detail, "fsync on") {
+		t.Errorf("the doctor says %+v", found)
+	}
+	for check, f := range found {
+		if !f.OK && check != "disk" {
+			t.Errorf("%s: %s", check, f.Detail)
+		}
+	}
 }
 
 // Each thing is made wrong for real, and the doctor names it.
@@ -81,7 +96,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			`DELETE FROM public.annals_migrations WHERE version_id = (SELECT max(version_id) FROM public.annals_migrations)`, `SELECT 1`},
 	} {
 		db.MustExec(c.wrong)
-		for check, f := range diagnosis(t, db.DSN) {
+		for check, f := range diagnosis(t, "--database-url", db.DSN) {
 			if check == "durability" && (f.OK || !strings.Contains(f.Detail, "fsync off, full_page_writes off")) {
 				t.Errorf("%s: the tests' server has no fsync: %+v", c.name, f)
 			}
@@ -109,7 +124,7 @@ func TestDoctorWithoutTheSecret(t *testing.T) {
 	} {
 		annals(t, "doctor", "--database-url", db.DSN, "--subject-keys-file", file).exits(exitFailed).prints("WRONG  subject keys", says)
 	}
-	if f := diagnosis(t, db.DSN)["subject keys"]; !f.OK || f.Detail != "the secret here opens them" {
+	if f := diagnosis(t, "--database-url", db.DSN)["subject keys"]; !f.OK || f.Detail != "the secret here opens them" {
 		t.Errorf("with the secret: %+v", f)
 	}
 }
@@ -159,7 +174,7 @@ func TestDoctorOfAServer(t *testing.T) {
 		{"nearly all connections are taken", "connections", "of 20 in use", crowd, func() { db.SetMaxIdleConns(1) }},
 	} {
 		c.wrong()
-		found := diagnosis(t, dsn)
+		found := diagnosis(t, "--database-url", dsn)
 		for _, check := range []string{"database", "server", "durability", "connections", "clock", "migrations", "roles", "log", "append-only"} {
 			f, want := found[check], check == c.check
 			if f.OK == want || want && !strings.Contains(f.Detail, c.says) {
@@ -240,7 +255,7 @@ func TestDoctorNamesWhoBlocks(t *testing.T) {
 	}
 	holder, holderPID := session("somebody's psql")
 	holder.MustExec(`LOCK TABLE annals.subscribers`)
-	found := diagnosis(t, db.DSN)["transactions"]
+	found := diagnosis(t, "--database-url", db.DSN)["transactions"]
 	if want := fmt.Sprintf(`"somebody's psql" (pid %d, idle in transaction)`, holderPID); found.OK || !strings.Contains(found.Detail, want) ||
 		!strings.Contains(found.Detail, "1h") {
 		t.Errorf("%+v; want %s", found, want)
@@ -252,7 +267,7 @@ func TestDoctorNamesWhoBlocks(t *testing.T) {
 		waits <- err
 	}()
 	for deadline := time.Now().Add(patience); ; {
-		found = diagnosis(t, db.DSN)["locks"]
+		found = diagnosis(t, "--database-url", db.DSN)["locks"]
 		if !found.OK || time.Now().After(deadline) {
 			break
 		}
@@ -273,7 +288,7 @@ func TestDoctorWithoutDatabase(t *testing.T) {
 		"nobody listens": {"postgres://u:secret@127.0.0.1:1/d?sslmode=disable", "database", "refused"},
 		"no migrations":  {pgtest.NewEmpty(t).DSN, "migrations", "0 of "},
 	} {
-		found := diagnosis(t, c.dsn)[c.check]
+		found := diagnosis(t, "--database-url", c.dsn)[c.check]
 		if found.OK || !strings.Contains(found.Detail, c.says) || strings.Contains(found.Detail, "secret") {
 			t.Errorf("%s: %+v", name, found)
 		}
