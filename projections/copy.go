@@ -103,7 +103,7 @@ func (f *feed) beginCopy() *pageTx {
 	if !f.copying {
 		return nil
 	}
-	return &pageTx{feed: f, bounds: bounds{from: f.position, to: f.position}}
+	return &pageTx{feed: f, bounds: bounds{from: f.position, to: f.position}, expected: min(f.heard, f.position+f.span())}
 }
 
 // copyPage copies the page after the checkpoint, if there is one, and gives where the checkpoint stands then.
@@ -111,7 +111,7 @@ func (f *feed) copyPage(ctx context.Context, tx *pageTx) (to int64, err error) {
 	b, copied, err := f.execCopy(ctx)
 	switch {
 	case err != nil:
-		b = bounds{from: tx.bounds.from, to: tx.bounds.from + f.span()} // at most, as far as is known
+		b = bounds{from: tx.bounds.from, to: tx.expected}
 	case b.to > b.from && !copied:
 		// Another node moved the checkpoint after the statement's snapshot, which shows both it and newer events.
 		b = bounds{taken: true, from: b.from, to: b.from, again: true}

@@ -29,6 +29,8 @@ type pageTx struct {
 	tx     *sql.Tx // nil: the page is copied by a statement that is a transaction by itself
 	feed   *feed
 	bounds bounds // written before the handler runs, or by found; read after it
+	// expected is where a page that is copied ends, as far as is known before.
+	expected int64
 
 	mu       sync.Mutex
 	state    pageState

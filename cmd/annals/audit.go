@@ -35,7 +35,7 @@ the database's reach can later show any change of the events before it, whoever 
 // withEvidence runs a command on the log with its tree.
 func (c *cli) withEvidence(cmd *cobra.Command, work func(context.Context, evidence.Source) error) (err error) {
 	ctx := cmd.Context()
-	d, err := c.openDatabase(ctx, quietLogger(c.stderr), false)
+	d, err := c.openExisting(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -237,6 +239,21 @@ func TestToolsOnDataDirectory(t *testing.T) {
 		annals(t, append(strings.Fields(line), dir...)...).exits(exitDone).prints(says)
 	}
 	healthy(t, dir...)
+}
+
+// A directory without a database is left as it is.
+func TestToolsOnAnEmptyDirectory(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"projections", "events export", "replay --all", "audit checkpoint", "check", "doctor"} {
+		dir := filepath.Join(t.TempDir(), "none")
+		p := annals(t, append(strings.Fields(line), "--data-dir", dir)...).exits(exitFailed)
+		if said := p.stdout.String() + p.stderr.String(); !strings.Contains(said, "there is no database in "+dir+": 'annals serve' makes one") {
+			t.Errorf("annals %s: %s", line, said)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("annals %s made something of the directory: %v", line, err)
+		}
+	}
 }
 
 // useTools runs every reading tool, and some that change something, on the database of the flags.

@@ -119,6 +119,20 @@ func (c *cli) openDatabase(ctx context.Context, logger *slog.Logger, own bool) (
 	}
 }
 
+// openExisting is openDatabase for commands that only make sense on a database that is there: a mistyped directory isn't filled.
+func (c *cli) openExisting(ctx context.Context) (*database, error) {
+	if c.db.url == "" {
+		dir, exists, err := embedded.Exists(c.db.dataDir)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			return nil, fmt.Errorf("there is no database in %s: 'annals serve' makes one; --data-dir (ANNALS_DATA_DIR) names another directory", dir)
+		}
+	}
+	return c.openDatabase(ctx, quietLogger(c.stderr), false)
+}
+
 // withSQL runs a command on a pool of the database's owner.
 func (c *cli) withSQL(cmd *cobra.Command, work func(db *sql.DB) error) (err error) {
 	ctx := cmd.Context()

@@ -88,7 +88,7 @@ func (x *examination) failed(check string, err error) {
 func (c *cli) examine(cmd *cobra.Command) []finding {
 	ctx := cmd.Context()
 	x := &examination{}
-	d, err := c.openDatabase(ctx, quietLogger(c.stderr), false)
+	d, err := c.openExisting(ctx)
 	if err != nil {
 		x.add("database", false, "%v", err)
 		return x.findings

@@ -14,7 +14,7 @@ import (
 func (c *cli) withOperator(cmd *cobra.Command, work func(ctx context.Context, n *node) error) (err error) {
 	ctx := cmd.Context()
 	logger := quietLogger(c.stderr)
-	d, err := c.openDatabase(ctx, logger, false)
+	d, err := c.openExisting(ctx)
 	if err != nil {
 		return err
 	}

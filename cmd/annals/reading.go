@@ -59,7 +59,7 @@ func (c *cli) withReading(
 	if err != nil {
 		return err
 	}
-	d, err := c.openDatabase(ctx, logger, false)
+	d, err := c.openExisting(ctx)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (r *reading) export(ctx context.Context, after int64, upTo *int64, work fun
 // that it leaves no trace.
 func (c *cli) withRecorded(cmd *cobra.Command, work func(context.Context, *eventstore.Reader) error) (err error) {
 	ctx := cmd.Context()
-	d, err := c.openDatabase(ctx, quietLogger(c.stderr), false)
+	d, err := c.openExisting(ctx)
 	if err != nil {
 		return err
 	}

@@ -115,16 +115,11 @@ func Locate(dataDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lock, err := os.Open(l.lock())
-	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%s: %w", l.dir, ErrNotRunning)
-	}
+	owned, err := l.owned()
 	if err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+		return "", err
 	}
-	defer lock.Close()
-	// Closing the file gives a lock back that we got.
-	if syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+	if !owned {
 		return "", fmt.Errorf("%s: %w", l.dir, ErrNotRunning)
 	}
 	text, err := os.ReadFile(l.dsn())
@@ -135,4 +130,32 @@ func Locate(dataDir string) (string, error) {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+// Exists reports whether a data directory holds a database, or a process is about to make one there. dir is its path.
+func Exists(dataDir string) (dir string, exists bool, err error) {
+	l, err := newLayout(dataDir)
+	if err != nil {
+		return "", false, err
+	}
+	major, err := dataMajor(l.pgdata())
+	if err != nil || major > 0 {
+		return l.dir, major > 0, err
+	}
+	exists, err = l.owned()
+	return l.dir, exists, err
+}
+
+// owned reports whether a process owns the data directory.
+func (l layout) owned() (bool, error) {
+	lock, err := os.Open(l.lock())
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("data directory: %w", err)
+	}
+	defer lock.Close()
+	// Closing the file gives a lock back that we got.
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil, nil
 }

@@ -148,26 +148,26 @@ func (b *builder) index(ctx context.Context) error {
 }
 
 // applyRest applies the log up to a position within a transaction, as the live projector would, and gives the state the
-// tables have then.
-func (b *builder) applyRest(ctx context.Context, tx *sql.Tx, to int64) (state, error) {
+// tables have then and how many events it applied.
+func (b *builder) applyRest(ctx context.Context, tx *sql.Tx, to int64) (next state, events int64, err error) {
 	skips, err := readSkips(ctx, tx, b.spec, b.state.position, to)
 	if err != nil {
-		return state{}, err
+		return state{}, 0, err
 	}
 	for at := b.state.position; at < to; {
 		c, err := b.log.first(ctx, tx, at, to)
 		if err != nil {
-			return state{}, err
+			return state{}, 0, err
 		}
 		page, err := admit(c, skips)
 		if err != nil {
-			return state{}, err
+			return state{}, 0, err
 		}
 		target := projections.Tx{Executor: tx, Schema: b.spec.BuildSchema()}
 		if err := guard(func() error { return b.projector.Apply(ctx, target, page) }); err != nil {
-			return state{}, eventFailure(c.From, c.To, err)
+			return state{}, 0, eventFailure(c.From, c.To, err)
 		}
-		at = c.To
+		at, events = c.To, events+int64(len(page.Events))
 	}
-	return b.state.through(to, skips), nil
+	return b.state.through(to, skips), events, nil
 }

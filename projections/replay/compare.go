@@ -55,9 +55,9 @@ func (c *Comparison) Count() int64 {
 // checkpoint is applied within it, so that neither has to wait for the other.
 func (b *builder) compare(ctx context.Context) error {
 	b.report(PhaseCompare)
-	found := &Comparison{}
-	err := b.session.inTx(ctx, sql.LevelRepeatableRead, func(tx *sql.Tx) error {
-		if err := b.meet(ctx, tx, found); err != nil {
+	found, events := &Comparison{}, int64(0)
+	err := b.session.inTx(ctx, sql.LevelRepeatableRead, func(tx *sql.Tx) (err error) {
+		if events, err = b.meet(ctx, tx, found); err != nil {
 			return err
 		}
 		names, err := b.comparable(ctx, tx)
@@ -75,7 +75,7 @@ func (b *builder) compare(ctx context.Context) error {
 		return err
 	}
 	b.result.Position, b.result.Comparison = found.Position, found
-	b.result.Events += found.Position - b.state.position
+	b.result.Events += events
 	b.state.position = found.Position // in the report of the end; what is kept of the build says its own
 	if b.opts.Until > 0 && !b.opts.DryRun {
 		found.Schema = b.spec.BuildSchema()
@@ -87,23 +87,23 @@ func (b *builder) compare(ctx context.Context) error {
 var errUndo = errors.New("the comparison is undone")
 
 // meet brings the built tables to the position they are compared at.
-func (b *builder) meet(ctx context.Context, tx *sql.Tx, found *Comparison) error {
+func (b *builder) meet(ctx context.Context, tx *sql.Tx, found *Comparison) (events int64, err error) {
 	live, err := readCheckpoint(ctx, tx, b.spec)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !live.exists {
-		return ErrNoLiveTables
+		return 0, ErrNoLiveTables
 	}
 	found.LivePosition, found.Position = live.position, live.position
 	if b.opts.Until > 0 {
 		found.Position = b.opts.Until
 	}
-	next, err := b.applyRest(ctx, tx, found.Position)
+	next, events, err := b.applyRest(ctx, tx, found.Position)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return checkSkips(ctx, tx, b.spec, next)
+	return events, checkSkips(ctx, tx, b.spec, next)
 }
 
 // discard drops the build.

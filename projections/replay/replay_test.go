@@ -64,8 +64,9 @@ func TestGentle(t *testing.T) {
 	}
 	b.live(bulkTotals{})
 	result, err := Rebuild(b.ctx, b.deps, bulkTotals{}, opts)
-	if err != nil || !result.Switched || result.Position != 3*chunkEvents+1 {
-		t.Errorf("result %+v, error %v", result, err)
+	wanted := b.int(`SELECT count(*) FROM annals.events WHERE event_type = 'counter.counted'`)
+	if err != nil || !result.Switched || result.Position != 3*chunkEvents+1 || result.Events != wanted {
+		t.Errorf("result %+v, error %v; %d events are wanted", result, err, wanted)
 	}
 	b.equalsReplay(bulkTotals{})
 }

@@ -70,6 +70,7 @@ func (b *builder) trySwitch(ctx context.Context) error {
 		return err
 	}
 	var next state
+	var events int64
 	err := b.session.inTx(ctx, sql.LevelReadCommitted, func(tx *sql.Tx) error {
 		live, err := tables(ctx, tx, b.spec.Schema())
 		if err != nil {
@@ -82,7 +83,7 @@ func (b *builder) trySwitch(ctx context.Context) error {
 		if err := keepVacuumOff(ctx, tx, append(b.live(live), b.built(built)...)); err != nil {
 			return err
 		}
-		if next, err = b.closeGap(ctx, tx); err != nil {
+		if next, events, err = b.closeGap(ctx, tx); err != nil {
 			return err
 		}
 		if err := b.exchange(ctx, tx, live, built); err != nil {
@@ -93,7 +94,7 @@ func (b *builder) trySwitch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.result.Events += next.position - b.state.position
+	b.result.Events += events
 	b.state = next
 	return nil
 }
@@ -112,27 +113,27 @@ func keepVacuumOff(ctx context.Context, tx *sql.Tx, names []string) error {
 
 // closeGap stops the live projector by taking its checkpoint and brings the built tables to the head of the log. Queries
 // go on meanwhile. It fails with errGap when that would take more than a page.
-func (b *builder) closeGap(ctx context.Context, tx *sql.Tx) (state, error) {
+func (b *builder) closeGap(ctx context.Context, tx *sql.Tx) (next state, events int64, err error) {
 	live, err := lockCheckpoint(ctx, tx, b.spec)
 	if err != nil {
-		return state{}, err
+		return state{}, 0, err
 	}
 	head, err := readHead(ctx, tx)
 	if err != nil {
-		return state{}, err
+		return state{}, 0, err
 	}
 	if live.position > head {
 		b.logger.Warn("the live checkpoint is beyond the end of the log, whose tail was lost; the switch corrects it",
 			"checkpoint", live.position, "head", head)
 	}
 	if head-b.state.position > b.slack() {
-		return state{}, errGap
+		return state{}, 0, errGap
 	}
-	next, err := b.applyRest(ctx, tx, head)
+	next, events, err = b.applyRest(ctx, tx, head)
 	if err != nil {
-		return state{}, err
+		return state{}, 0, err
 	}
-	return next, checkSkips(ctx, tx, b.spec, next)
+	return next, events, checkSkips(ctx, tx, b.spec, next)
 }
 
 // exchange moves the live tables away and the built ones in. From the first statement on queries wait.
