@@ -2,9 +2,7 @@ package projections_test
 
 import (
 	"context"
-	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,40 +11,18 @@ import (
 	"annals/projections"
 )
 
-// warnings keeps what is logged as a warning or worse.
-type warnings struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (w *warnings) Write(line []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(line)
-}
-
-func (w *warnings) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
-
-func (w *warnings) lines() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return strings.FieldsFunc(w.text.String(), func(r rune) bool { return r == '\n' })
-}
-
 // What PostgreSQL refuses at the commit isn't applied, and nobody is told that it is.
 func TestCopyThatCanNotBeCommitted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	logged := new(warnings)
+	logged := new(linesOf)
 	cfg := b.config()
-	cfg.Logger = logged.logger()
+	cfg.Logger = logged.warnings()
 	g := b.group(cfg, ledger(new(atomic.Int64)))
 	b.db.MustExec(`ALTER TABLE rm_ledger_v1.lines ADD CONSTRAINT one_a_stream UNIQUE (stream) DEFERRABLE INITIALLY DEFERRED`)
 	head := b.append(counts(20)...)
 	b.run(g)
-	pgtest.Eventually(t, "the failure is told", func() bool { return strings.Contains(strings.Join(logged.lines(), ""), "one_a_stream") })
+	pgtest.Eventually(t, "the failure is told", func() bool { return strings.Contains(logged.String(), "one_a_stream") })
 	if at := b.checkLedger(); at != 0 {
 		t.Errorf("checkpoint %d", at)
 	}

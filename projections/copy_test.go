@@ -1,9 +1,7 @@
 package projections_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -184,10 +182,10 @@ func TestPausedCopies(t *testing.T) {
 func TestTwoNodesCopy(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	logged := new(warnings)
+	logged := new(linesOf)
 	small := func() projections.Config {
 		cfg := b.config()
-		cfg.PageSize, cfg.StandbyPause, cfg.Logger = 5, time.Millisecond, logged.logger()
+		cfg.PageSize, cfg.StandbyPause, cfg.Logger = 5, time.Millisecond, logged.warnings()
 		return cfg
 	}
 	var read atomic.Int64
@@ -206,8 +204,8 @@ func TestTwoNodesCopy(t *testing.T) {
 	if n := read.Load(); n >= 40*23 {
 		t.Error("no page was copied")
 	}
-	for _, line := range logged.lines() {
-		t.Error(line) // nothing is wrong
+	if said := logged.String(); said != "" {
+		t.Errorf("nothing is wrong, and it says %s", said)
 	}
 }
 
@@ -221,15 +219,15 @@ func TestCopiesUnderOtherDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { pool.Close() })
-		logged, read := new(warnings), atomic.Int64{}
+		logged, read := new(linesOf), atomic.Int64{}
 		cfg := b.config()
-		cfg.DB, cfg.Logger = pool, logged.logger()
+		cfg.DB, cfg.Logger = pool, logged.warnings()
 		g := b.group(cfg, ledger(&read))
 		b.run(g)
 		b.waitFor(g, "ledger", b.append(counts(20)...))
 		b.checkLedger()
-		for _, line := range logged.lines() {
-			t.Errorf("%s: %s", setting, line)
+		if said := logged.String(); said != "" {
+			t.Errorf("%s: %s", setting, said)
 		}
 		var now string
 		if err := pool.Get(&now, `SELECT current_setting($1)`, setting[:strings.Index(setting, "=")]); err != nil || strings.HasSuffix(setting, now) {
@@ -263,49 +261,4 @@ func TestLooksAreNotCopies(t *testing.T) {
 	b.db.MustExec(`UPDATE annals.subscribers SET position = 0 WHERE name = 'ledger'; DELETE FROM rm_ledger_v1.lines`)
 	pgtest.Eventually(t, "the page is applied again", func() bool { return b.state(g, "ledger").Position == 3 })
 	b.checkLedger()
-}
-
-// Whatever is around the handler, a page takes effect once.
-func TestCopiesUnderForeignMiddleware(t *testing.T) {
-	t.Parallel()
-	var calls atomic.Int64
-	for name, middleware := range map[string]message.HandlerMiddleware{
-		"calls twice at once": func(next message.HandlerFunc) message.HandlerFunc {
-			return func(msg *message.Message) ([]*message.Message, error) {
-				done := make(chan struct{})
-				go func() { defer close(done); next(msg) }()
-				out, err := next(msg)
-				<-done
-				return out, err
-			}
-		},
-		"fails after the handler": func(next message.HandlerFunc) message.HandlerFunc {
-			return func(msg *message.Message) ([]*message.Message, error) {
-				next(msg)
-				return nil, errors.New("too late")
-			}
-		},
-		"fails now and then before the handler": func(next message.HandlerFunc) message.HandlerFunc {
-			return func(msg *message.Message) ([]*message.Message, error) {
-				if calls.Add(1)%2 == 1 {
-					return nil, context.DeadlineExceeded
-				}
-				return next(msg)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.append(counts(120)...)
-			cfg := b.config()
-			cfg.ErrorPause = time.Millisecond
-			cfg.Middleware = []message.HandlerMiddleware{middleware}
-			g := b.group(cfg, ledger(new(atomic.Int64)))
-			b.run(g)
-			b.waitFor(g, "ledger", 120)
-			b.waitFor(g, "ledger", b.append(counts(10)...))
-			b.checkLedger()
-		})
-	}
 }

@@ -134,11 +134,14 @@ func TestForeignMiddleware(t *testing.T) {
 			cfg := b.config()
 			cfg.ErrorPause = time.Millisecond
 			cfg.Middleware = []message.HandlerMiddleware{middleware}
-			g := b.group(cfg, totals("totals", nil))
+			g := b.group(cfg, totals("totals", nil), ledger(new(atomic.Int64)))
 			b.run(g)
 			b.waitFor(g, "totals", 120)
-			b.waitFor(g, "totals", b.append(counts(10)...))
-			b.checkTotals("totals", 130)
+			head := b.append(counts(10)...)
+			b.waitFor(g, "totals", head)
+			b.waitFor(g, "ledger", head)
+			b.checkTotals("totals", head)
+			b.checkLedger()
 		})
 	}
 }

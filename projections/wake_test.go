@@ -59,6 +59,11 @@ func (l *linesOf) String() string {
 	return l.all.String()
 }
 
+// warnings is a logger of what is a warning or worse.
+func (l *linesOf) warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
 // Who has seen everything has nothing to report; who is ahead of the log reports where it ends.
 func TestSubscribersAheadOfTheLogSaySo(t *testing.T) {
 	t.Parallel()
