@@ -98,3 +98,47 @@ func TestConnectionLostInTheMiddleOfACopy(t *testing.T) {
 		t.Errorf("%d events were read: %+v", read.Load(), s)
 	}
 }
+
+// TestCopyWhereAnotherNodeHasBeen: another node moves the checkpoint between the statement's snapshot and its lock. The statement
+// sees the checkpoint that the other one wrote and events after it, and must neither copy what is copied nor call it an error.
+func TestCopyWhereAnotherNodeHasBeen(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(counts(40)...)
+	logged := new(linesOf)
+	var read atomic.Int64
+	cfg := b.config()
+	cfg.Logger, cfg.Poll = logged.warnings(), time.Hour
+	g := b.group(cfg, ledger(&read))
+	// Whoever reads a checkpoint under the program's role waits for the gate, after the snapshot and before the row's lock.
+	b.db.MustExec(`CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4242); RETURN true; END $$;
+		ALTER TABLE annals.subscribers ENABLE ROW LEVEL SECURITY; CREATE POLICY gate ON annals.subscribers USING (name <> 'ledger' OR gate())`)
+	other := b.db.MustBegin()
+	b.run(g)
+	b.waitFor(g, "ledger", 40)
+	other.MustExec(`SELECT pg_advisory_xact_lock(4242)`)
+	head := b.append(counts(10)...)
+	waits := func() bool {
+		var n int
+		err := b.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'
+			AND query LIKE '%WITH checkpoint%'`)
+		return err == nil && n == 1
+	}
+	pgtest.Eventually(t, "a page waits at the gate", waits)
+	var at int64
+	if err := other.Get(&at, `UPDATE annals.subscribers SET position = position + 5 WHERE name = 'ledger' RETURNING position`); err != nil {
+		t.Fatal(err)
+	}
+	other.MustExec(`INSERT INTO rm_ledger_v1.lines SELECT position, event_id, aggregate_id, aggregate_version, schema_version, client_id, recorded_at, data
+		FROM annals.events WHERE position > $1 - 5 AND position <= $1`, at)
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor(g, "ledger", head)
+	if at := b.checkLedger(); at != head {
+		t.Errorf("the checkpoint is at %d, and %d was told", at, head)
+	}
+	if said := logged.String(); said != "" || read.Load() > 0 {
+		t.Errorf("%d events were read: %s", read.Load(), said)
+	}
+}
