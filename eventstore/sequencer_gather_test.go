@@ -54,18 +54,11 @@ func gathered(s *Sequencer, meanwhile func()) int {
 // waiting returns once the writer waits for callers.
 func waiting(t *testing.T, s *Sequencer) {
 	t.Helper()
-	for begun := time.Now(); ; time.Sleep(100 * time.Microsecond) {
+	pgtest.Eventually(t, "the writer waits", func() bool {
 		s.mu.Lock()
-		waits := s.expected > 0
-		s.mu.Unlock()
-		if waits {
-			return
-		}
-		if time.Since(begun) > time.Minute {
-			t.Error("the writer doesn't wait")
-			return
-		}
-	}
+		defer s.mu.Unlock()
+		return s.expected > 0
+	})
 }
 
 const long = time.Hour // a wait that no test would survive

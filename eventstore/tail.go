@@ -19,8 +19,8 @@ type Tail struct {
 // TailEvent is an event as it was recorded but for RecordedAt, which is the database's and the same for all of a batch.
 type TailEvent struct {
 	Envelope
-	Batch                  int64 // the first position of the batch it was appended in
-	DataSalt, MetadataSalt []byte
+	Batch                  int64  // the first position of the batch it was appended in
+	DataSalt, MetadataSalt []byte // which hide Data and Metadata in the event's leaf
 }
 
 // tailRequest is a request whose events are in the log now, with their salts as parts has them.

@@ -14,11 +14,19 @@ import (
 )
 
 // Copier is implemented by projectors whose rows repeat what the log says of each event: their pages needn't leave the
-// database. Apply makes the same rows of pages that have.
+// database. Apply makes the same rows of pages that have left it.
 type Copier interface {
 	Projector
 	// Copy is how rows are copied; nil: they aren't.
 	Copy() *Copy
+}
+
+// CopyOf gives how a projector's rows are copied; nil: they aren't.
+func CopyOf(p Projector) *Copy {
+	if c, ok := p.(Copier); ok {
+		return c.Copy()
+	}
+	return nil
 }
 
 // Copy copies the log's columns into a read model's table, a row for each event.
@@ -60,7 +68,8 @@ func (c *Copy) insert(schema, condition string) string {
 	WHERE ` + condition + ` ORDER BY e.position`
 }
 
-// Rows writes the rows of the events from < position <= to that aren't among the skipped ones, and gives their number.
+// Rows writes the rows of the events from < position <= to that aren't among the skipped ones, and gives their number. It fails as
+// the database does, such as on a row that exists; the transaction is then aborted.
 func (c *Copy) Rows(ctx context.Context, tx Tx, from, to int64, skipped []int64) (int64, error) {
 	result, err := tx.ExecContext(ctx, c.insert(tx.Schema, `e.position > $1 AND e.position <= $2 AND e.position <> ALL ($3::bigint[])`),
 		from, to, pq.Array(append([]int64{}, skipped...))) // not null, of which nothing is known

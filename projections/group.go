@@ -155,8 +155,8 @@ func (g *Group) add(f *feed) error {
 	if f.query = livePage(f.spec); f.policy != nil {
 		f.query = policyPage(f.spec)
 	}
-	if p, ok := f.projector.(Copier); ok && p.Copy() != nil && g.cfg.Tracer == nil {
-		f.copy = p.Copy().page()
+	if c := CopyOf(f.projector); c != nil && g.cfg.Tracer == nil {
+		f.copy = c.page()
 	}
 	f.log = g.cfg.Logger.With("subscriber", f.spec.Name, "version", f.spec.Version)
 	g.feeds = append(g.feeds, f)

@@ -87,8 +87,9 @@ type pageSchema struct{ feed *feed }
 // SelectQuery implements wsql.SchemaAdapter.
 func (s pageSchema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
 	f := s.feed
-	if f.tail = nil; f.copying {
-		return wsql.Query{}, nil
+	f.tail = nil
+	if f.copying {
+		return wsql.Query{}, nil // pageTx doesn't ask
 	}
 	f.mu.Lock()
 	position := f.position

@@ -132,7 +132,8 @@ func Locate(dataDir string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Exists reports whether a data directory holds a database, or a process is about to make one there. dir is its path.
+// Exists reports whether a data directory (empty: the default one) holds a database, or a process is about to make one there.
+// dir is its path. It fails where the directory can't be looked into.
 func Exists(dataDir string) (dir string, exists bool, err error) {
 	l, err := newLayout(dataDir)
 	if err != nil {

@@ -132,6 +132,37 @@ func TestEnvironmentIsClean(t *testing.T) {
 	}
 }
 
+// A directory has a database when there is one in it, and from the moment at which somebody is about to make it.
+func TestExists(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	check := func(when string, want bool) {
+		t.Helper()
+		if path, got, err := Exists(dir); err != nil || got != want || filepath.Base(path) != "data" {
+			t.Errorf("%s: %s, %v, %v", when, path, got, err)
+		}
+	}
+	check("no directory", false)
+	if err := os.MkdirAll(filepath.Join(dir, "pgdata"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("no owner", false)
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	check("an owner that is starting", true)
+	lock.Close()
+	check("an owner that is gone", false)
+	if err := os.WriteFile(filepath.Join(dir, "pgdata", "PG_VERSION"), []byte("15\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("data", true)
+}
+
 func TestOneOwner(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)

@@ -45,7 +45,7 @@ func Check(
 			delivery{"by a build that merges", built(2, 3, len(events))},
 			delivery{"by builds that go on", built(2, 2, 4)})
 	}
-	if c, ok := p.(projections.Copier); ok && c.Copy() != nil {
+	if projections.CopyOf(p) != nil {
 		deliveries = append(deliveries, delivery{"copied in the database", copied})
 	}
 	var want map[string][]string
@@ -198,7 +198,7 @@ func copied(ctx context.Context, p projections.Projector, tx projections.Tx, eve
 	}
 	half := int64(len(events) / 2)
 	for _, part := range [][2]int64{{0, half}, {half, int64(len(events))}} {
-		n, err := p.(projections.Copier).Copy().Rows(ctx, tx, part[0], part[1], nil)
+		n, err := projections.CopyOf(p).Rows(ctx, tx, part[0], part[1], nil)
 		if err != nil {
 			return err
 		}

@@ -45,8 +45,8 @@ type pass struct {
 }
 
 func (p *pass) run(ctx context.Context) error {
-	if c, ok := p.projector.(projections.Copier); ok && c.Copy() != nil {
-		return p.copy(ctx, c.Copy())
+	if c := projections.CopyOf(p.projector); c != nil {
+		return p.copy(ctx, c)
 	}
 	return p.log.stream(ctx, p.db, p.opts.Workers, p.state.position, p.builder.target,
 		func(c chunk) error { return p.apply(ctx, c) })

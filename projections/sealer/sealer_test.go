@@ -226,42 +226,62 @@ func TestNodesTakeTurns(t *testing.T) {
 	b.sealed(second, 2000)
 }
 
-// What this node has written is sealed as it was written: an event that is altered before the sealer comes to it is found.
-func TestWhatWasWrittenIsSealed(t *testing.T) {
-	t.Parallel()
-	b := setup(t, 0)
+// write appends pairs of events, a batch each, and gives the log whose tail has them.
+func (b *bench) write(pairs int64) *eventstore.Sequencer {
+	b.t.Helper()
 	ctx := context.Background()
 	log, err := eventstore.OpenSequencer(ctx, eventstore.SequencerConfig{DSN: b.db.DSN})
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	defer log.Close(ctx)
+	b.t.Cleanup(func() { log.Close(ctx) })
 	stream := domain.ID(uuid.Must(uuid.NewV7()))
-	for version := range int64(30) {
+	for pair := range pairs {
 		request := eventstore.AppendRequest{
-			Client: "acme", Streams: []eventstore.StreamExpectation{{AggregateID: stream, Expected: 2 * version}},
+			Client: "acme", Streams: []eventstore.StreamExpectation{{AggregateID: stream, Expected: 2 * pair}},
 		}
 		for n := range int64(2) {
 			request.Events = append(request.Events, eventstore.NewEvent{
 				EventID: domain.ID(uuid.Must(uuid.NewV7())), EventType: "cart.created", SchemaVersion: 1, AggregateType: "cart",
-				AggregateID: stream, AggregateVersion: 2*version + n + 1, ActorID: "Ädä \"x\"", OccurredAt: time.Now(),
+				AggregateID: stream, AggregateVersion: 2*pair + n + 1, ActorID: "Ädä \"x\"", OccurredAt: time.Now(),
 				CorrelationID: "c", CausationID: "", RequestID: "r", Data: []byte(`{ "n" : "é" }`), Metadata: []byte(`{"k":  "v"}`),
 			})
 		}
 		if _, err := log.Append(ctx, request); err != nil {
-			t.Fatal(err)
+			b.t.Fatal(err)
 		}
 	}
+	return log
+}
+
+// What this node has written is sealed as it was written: an event that is altered before the sealer comes to it is found.
+func TestWhatWasWrittenIsSealed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 0)
+	log := b.write(30)
 	b.exec(`CREATE TABLE original AS SELECT position, data FROM annals.events`)
 	b.tamper(`UPDATE annals.events SET data = '{ "n" : "e" }' WHERE position = 40`)
 	g, _ := b.run(50, sealer.New(), func(cfg *projections.Config) { cfg.Waker, cfg.Tail = log.Signal(), log.Tail() })
-	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	wait, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := g.WaitFor(wait, sealer.Name, 60); err != nil {
 		t.Fatal(err)
 	}
 	b.tamper(`UPDATE annals.events e SET data = o.data FROM original o WHERE o.position = e.position AND e.position = 40`)
 	b.verify(60)
+}
+
+// The leaf's format is what the database gave the event: one that this program doesn't know stops it, also where it wrote the event.
+func TestWhatWasWrittenInALaterFormat(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 0)
+	log := b.write(3)
+	b.tamper(`UPDATE annals.events SET leaf_version = 2 WHERE position IN (3, 4)`)
+	g, _ := b.run(50, sealer.New(), func(cfg *projections.Config) { cfg.Waker, cfg.Tail = log.Signal(), log.Tail() })
+	if state, text := b.failure(g); state.Failure.Position != 3 || !strings.Contains(text, "the leaf's format is not known: version 2") {
+		t.Errorf("%+v: %s", state, text)
+	}
+	b.verify(2)
 }
 
 func TestGapsAbort(t *testing.T) {
