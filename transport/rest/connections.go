@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -185,6 +186,15 @@ func (c *boundedConn) SetReadDeadline(t time.Time) error {
 	err := c.Conn.SetReadDeadline(t)
 	c.endWaits(!t.IsZero() && !t.After(time.Now()))
 	return err
+}
+
+// CloseWrite lets net/http's server end its answer to a faulty request at once.
+func (c *boundedConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // Close implements net.Conn.

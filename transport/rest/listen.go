@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"annals/transport/rest/fastpath"
 )
 
 // Limits bound what one connection may cost. The zero value of a member means the default in brackets.
@@ -32,7 +34,8 @@ func or[T comparable](value, fallback T) T {
 }
 
 // Serve answers requests on the listener until ctx ends, then lets those that run come to their end within DrainTimeout.
-// It closes the listener. Nil means that every request was answered.
+// It closes the listener. Nil means that every request was answered. In the clear, ordinary requests don't reach net/http's
+// server, and their timeouts may be an eighth longer.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, limits Limits, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,
@@ -44,24 +47,26 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, lim
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ConnContext:       withConn,
 	}
-	served := make(chan error, 1)
 	bounded := &boundedListener{Listener: listener, limit: int64(or(limits.MaxConnections, 4096))}
-	go func() {
-		if limits.TLS == nil {
-			served <- server.Serve(bounded)
-			return
-		}
-		server.TLSConfig = limits.TLS
-		served <- server.ServeTLS(bounded, "", "")
-	}()
+	serve, drain := func() error { return server.ServeTLS(bounded, "", "") }, server.Shutdown
+	if server.TLSConfig = limits.TLS; limits.TLS == nil {
+		fast := fastpath.Listen(bounded, fastpath.Config{
+			Handler: handler, ConnContext: withConn, FirstTimeout: server.ReadHeaderTimeout, IdleTimeout: server.IdleTimeout,
+			WriteTimeout: server.WriteTimeout, ErrorLog: server.ErrorLog,
+		})
+		serve = func() error { return server.Serve(fast) }
+		drain = func(ctx context.Context) error { return errors.Join(server.Shutdown(ctx), fast.Drain(ctx)) }
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve() }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(limits.DrainTimeout, 20*time.Second))
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(limits.DrainTimeout, 20*time.Second))
 	defer cancel()
-	err := server.Shutdown(drain)
+	err := drain(within)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("drain HTTP: %w", err), server.Close())
 	}
