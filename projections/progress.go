@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Status says what a subscriber is doing.
@@ -144,18 +145,21 @@ func (g *Group) WaitFor(ctx context.Context, name string, position int64) error 
 	}
 }
 
-// WaitSynchronous waits until every synchronous subscriber has applied a position, and reports whether they have. It
-// doesn't wait for one that is paused, failed or rebuilding, or further behind than Config.SyncLag: then it reports false at once.
-func (g *Group) WaitSynchronous(ctx context.Context, position int64) bool {
+// WaitSynchronous waits, at most so long, until every synchronous subscriber has applied a position, and reports whether they
+// have. It doesn't wait for one that is paused, failed or rebuilding, or further behind than Config.SyncLag: then it reports
+// false at once.
+func (g *Group) WaitSynchronous(ctx context.Context, position int64, atMost time.Duration) bool {
+	timer := time.NewTimer(atMost) // a context with a deadline costs every command more
+	defer timer.Stop()
 	for _, f := range g.feeds {
-		if f.spec.Synchronous && !g.waitRunning(ctx, f.spec.Name, position) {
+		if f.spec.Synchronous && !g.waitRunning(ctx, timer.C, f.spec.Name, position) {
 			return false
 		}
 	}
 	return true
 }
 
-func (g *Group) waitRunning(ctx context.Context, name string, position int64) bool {
+func (g *Group) waitRunning(ctx context.Context, late <-chan time.Time, name string, position int64) bool {
 	waiting := false
 	for {
 		at, status, changed, ok := g.progress.look(name)
@@ -172,6 +176,8 @@ func (g *Group) waitRunning(ctx context.Context, name string, position int64) bo
 		}
 		select {
 		case <-changed:
+		case <-late:
+			return false
 		case <-ctx.Done():
 			return false
 		}

@@ -71,7 +71,7 @@ func TestWaitSynchronous(t *testing.T) {
 	}))
 	b.run(g)
 	head := b.append(counts(20)...)
-	if !g.WaitSynchronous(ctx, head) {
+	if !g.WaitSynchronous(ctx, head, 30*time.Second) {
 		t.Fatal("not applied")
 	}
 	b.checkTotals("audit", head)
@@ -79,7 +79,7 @@ func TestWaitSynchronous(t *testing.T) {
 	at := func(what string, want bool, position int64) {
 		t.Helper()
 		begun := ctx.Err()
-		if got := g.WaitSynchronous(ctx, position); got != want || begun != nil || ctx.Err() != nil {
+		if got := g.WaitSynchronous(ctx, position, time.Hour); got != want || begun != nil || ctx.Err() != nil {
 			t.Errorf("%s: %v, want %v at once", what, got, want)
 		}
 	}
@@ -106,7 +106,7 @@ func TestWaitSynchronous(t *testing.T) {
 
 	short, end := context.WithCancel(ctx)
 	end()
-	if g.WaitSynchronous(short, head+1) {
+	if g.WaitSynchronous(short, head+1, time.Hour) || g.WaitSynchronous(ctx, head+1, time.Millisecond) {
 		t.Error("a position that isn't there")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,7 +27,7 @@ func (atOnce) Run(
 	}}, nil
 }
 
-func (atOnce) WaitSynchronous(context.Context, int64) bool { return true }
+func (atOnce) WaitSynchronous(context.Context, int64, time.Duration) bool { return true }
 
 // BenchmarkCommand is a command from the request's header to the answer, without network and event store.
 func BenchmarkCommand(b *testing.B) {

@@ -76,7 +76,7 @@ func (s *server) execute(w http.ResponseWriter, r *request, c command) error {
 		h.Set(headerReplayed, "true")
 	}
 	s.recent.note(r.who.Client, result.Position)
-	if !s.awaitSynchronous(r.Context(), result.Position) {
+	if !s.config.Applied.WaitSynchronous(r.Context(), result.Position, s.config.SynchronousWait) {
 		h.Set(headerSynchronous, "pending")
 		s.metrics.pending.Inc()
 	}
@@ -113,13 +113,6 @@ func (r *request) fingerprint() []byte {
 	b.Write(r.body.AppendCanonical(b.AvailableBuffer()))
 	sum := sha256.Sum256(b.Bytes())
 	return sum[:]
-}
-
-// awaitSynchronous waits, within a bound, for the subscribers that a command's answer waits for.
-func (s *server) awaitSynchronous(ctx context.Context, position int64) bool {
-	ctx, cancel := context.WithTimeout(ctx, s.config.SynchronousWait)
-	defer cancel()
-	return s.config.Applied.WaitSynchronous(ctx, position)
 }
 
 // answerCommand writes the answer of a command that took effect, now or earlier.

@@ -244,8 +244,11 @@ func TestConcurrentRepeatsTakeEffectOnce(t *testing.T) {
 // stuck is a synchronous subscriber that never arrives.
 type stuck struct{ rest.Applied }
 
-func (stuck) WaitSynchronous(ctx context.Context, _ int64) bool {
-	<-ctx.Done()
+func (stuck) WaitSynchronous(ctx context.Context, _ int64, atMost time.Duration) bool {
+	select {
+	case <-ctx.Done():
+	case <-time.After(atMost):
+	}
 	return false
 }
 

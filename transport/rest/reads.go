@@ -21,9 +21,9 @@ const (
 type Applied interface {
 	// WaitFor returns once the named subscriber has applied a position, or with ctx's error.
 	WaitFor(ctx context.Context, name string, position int64) error
-	// WaitSynchronous waits until the synchronous subscribers have applied a position. It reports false when ctx ends
-	// first, and at once when one of them is paused, failed or rebuilding.
-	WaitSynchronous(ctx context.Context, position int64) bool
+	// WaitSynchronous waits until the synchronous subscribers have applied a position. It reports false when that takes too
+	// long or ctx ends, and at once when one of them is paused, failed or rebuilding.
+	WaitSynchronous(ctx context.Context, position int64, atMost time.Duration) bool
 }
 
 // read answers from a read model. query gives the position that the model had applied before its rows were read, also

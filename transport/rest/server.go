@@ -114,7 +114,7 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	for _, group := range groups(s.endpoints()) {
 		sub := router.MatcherFunc(group.matches).Subrouter()
 		for _, path := range group.paths {
-			sub.MatcherFunc(path.matches).Path(path.template).Handler(newMethods(s, path.endpoints))
+			sub.MatcherFunc(path.matches).Name(path.template).Handler(newMethods(s, path.endpoints))
 		}
 	}
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -123,40 +123,71 @@ func newRouter(ctx context.Context, config Config) (http.Handler, *mux.Router, e
 	return s.around(router), router, nil
 }
 
-// spanning ends the template of a path whose last variable takes all that follows.
-const spanning = ":.+}"
-
 // group holds the paths that begin alike, so that a request is compared with few of the routes.
 type group struct {
 	prefix string
 	paths  []*path
 }
 
+// path is a template, whose segments are words or, in braces, variables.
 type path struct {
 	template  string
+	segments  []string
+	variables []string
+	spans     bool // the last variable takes all that follows, slashes too
 	endpoints []*endpoint
 }
+
+func newPath(e *endpoint) *path {
+	p := &path{template: e.path, segments: strings.Split(e.path, "/"), spans: e.spans}
+	for _, segment := range p.segments {
+		if isVariable(segment) {
+			p.variables = append(p.variables, strings.Trim(segment, "{}"))
+		}
+	}
+	return p
+}
+
+func isVariable(segment string) bool { return strings.HasPrefix(segment, "{") }
 
 func (g *group) matches(r *http.Request, _ *mux.RouteMatch) bool {
 	rest, ok := strings.CutPrefix(r.URL.Path, g.prefix)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// matches compares a request's path with the template's segments: cheaper than the regular expression that mux makes of
-// the template, which judges those that pass.
-func (p *path) matches(r *http.Request, _ *mux.RouteMatch) bool {
-	template, rest := p.template, r.URL.Path
-	for more := true; more; {
-		var want, got string
-		var both bool
-		want, template, more = strings.Cut(template, "/")
-		got, rest, both = strings.Cut(rest, "/")
-		switch {
-		case strings.Contains(want, ":"): // a pattern of its own, which may span segments
-			return true
-		case both != more || want != got && !strings.HasPrefix(want, "{"):
+// matches compares a request's path with the template, and takes its variables: at a fraction of what mux's regular
+// expressions cost.
+func (p *path) matches(r *http.Request, found *mux.RouteMatch) bool {
+	var room [4]string
+	values := room[:0]
+	rest, more := r.URL.Path, true
+	for i, segment := range p.segments {
+		got := rest
+		switch last := i == len(p.segments)-1; {
+		case !more:
 			return false
+		case last && p.spans:
+			more = false
+		default:
+			got, rest, more = strings.Cut(rest, "/")
 		}
+		switch {
+		case !isVariable(segment):
+			if got != segment {
+				return false
+			}
+		case got == "":
+			return false
+		default:
+			values = append(values, got)
+		}
+	}
+	if more {
+		return false
+	}
+	found.Vars = make(map[string]string, len(values))
+	for i, name := range p.variables {
+		found.Vars[name] = values[i]
 	}
 	return true
 }
@@ -169,10 +200,7 @@ func groups(endpoints []*endpoint) []*group {
 	for _, e := range endpoints {
 		p, known := byPath[e.path]
 		if !known {
-			p = &path{template: e.path}
-			if e.spans {
-				p.template = strings.TrimSuffix(e.path, "}") + spanning
-			}
+			p = newPath(e)
 			byPath[e.path] = p
 			prefix := prefixOf(e.path)
 			g, known := byPrefix[prefix]
