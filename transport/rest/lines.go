@@ -140,6 +140,9 @@ func (l *lines) flush() error {
 	}
 	_, err := l.w.Write(l.buffer.Bytes())
 	l.buffer.Reset()
+	if err == nil {
+		err = l.control.Flush() // what counts as handed out has left
+	}
 	if gone := l.request.Err(); err != nil && gone != nil {
 		return gone // whoever asked went away, or took nothing for too long
 	}

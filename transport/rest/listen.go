@@ -35,7 +35,8 @@ func or[T comparable](value, fallback T) T {
 
 // Serve answers requests on the listener until ctx ends, then lets those that run come to their end within DrainTimeout.
 // It closes the listener. Nil means that every request was answered. In the clear, ordinary requests don't reach net/http's
-// server, and their timeouts may be an eighth longer.
+// server; WriteTimeout and IdleTimeout may be an eighth longer for them, and HeaderTimeout is for the first byte and again for the
+// rest of a header that comes slowly.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, limits Limits, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,

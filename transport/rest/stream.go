@@ -285,12 +285,10 @@ func (o *eventStream) flush() error {
 		o.beat = now.Add(o.every)
 		o.lines.buffer.WriteString(": alive\n\n")
 	}
-	if o.lines.buffer.Len() > 0 || o.lines.w.(*response).status == 0 {
-		if err := o.lines.flush(); err != nil {
-			return err
-		}
+	if o.lines.buffer.Len() == 0 && o.lines.w.(*response).status != 0 {
+		return nil
 	}
-	return o.lines.control.Flush()
+	return o.lines.flush()
 }
 
 // streams reports whether the answer may go on for long.

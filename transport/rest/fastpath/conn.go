@@ -24,13 +24,12 @@ type conn struct {
 	ctx      context.Context
 	gone     context.CancelFunc // of ctx: the caller has gone
 
-	message   message
-	in        []byte // what was read, and not yet answered, is in[from:to]
-	from, to  int
-	out, body []byte // of an answer: what is to be sent, and the body as long as there is no head
-	last      bool   // the present answer says that no other follows
+	in       []byte // what was read, and not yet answered, is in[from:to]
+	from, to int
+	last     bool // the present answer says that no other follows
+	*scratch      // of the request under way
 
-	readSet, writeSet int64 // ticks in which the deadlines were set; 0: they are to be set
+	readUntil, writeUntil time.Time // deadlines; zero: they are to be set
 
 	mu      sync.Mutex
 	busy    bool          // a request is under way, from its first byte
@@ -40,28 +39,48 @@ type conn struct {
 	unwatch bool          // the watch is to end
 }
 
+// scratch is what a connection needs only while a request is under way.
+type scratch struct {
+	message   message
+	out, body []byte // of an answer: what is to be sent, and the body as long as there is no head
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) release() {
+	s.message = message{}
+	if s.out, s.body = s.out[:0], s.body[:0]; cap(s.out) <= 2*wholeAnswer && cap(s.body) <= 2*wholeAnswer {
+		scratches.Put(s)
+	}
+}
+
 func newConn(l *Listener, inner net.Conn) *conn {
 	ctx, gone := context.WithCancel(l.config.ConnContext(context.Background(), inner))
 	base := &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: inner.RemoteAddr().String()}
-	return &conn{Conn: inner, listener: l, base: base, ctx: ctx, gone: gone, in: make([]byte, requestSize)}
+	return &conn{Conn: inner, listener: l, base: base, ctx: ctx, gone: gone, in: make([]byte, requestSize+1)} // one for the watch
 }
 
 // serve answers requests until there is one for net/http, or none.
 func (c *conn) serve() {
-	defer c.listener.forget(c)
+	handed := false
+	defer func() {
+		if !handed { // also when a handler ends the goroutine
+			c.Close()
+		}
+		c.listener.forget(c)
+	}()
 	for {
 		switch c.next() {
 		case ordinary:
-			if c.answer() {
-				continue
-			}
-		case other:
-			if c.listener.handOver(c) {
+			if !c.answer() {
 				return
 			}
+		case other:
+			handed = c.listener.handOver(c)
+			return
+		default:
+			return
 		}
-		c.Close()
-		return
 	}
 }
 
@@ -70,13 +89,14 @@ func (c *conn) next() verdict {
 	if c.from == c.to && !c.await() || !c.begin() {
 		return partial
 	}
+	c.scratch = scratches.Get().(*scratch)
 	for waited := false; ; waited = true {
 		size, v := c.message.parse(c.in[c.from:c.to])
 		switch {
 		case v == ordinary:
 			c.from += size
 			return ordinary
-		case v == other, size > len(c.in), !c.read(waited):
+		case v == other, size > requestSize, !c.read(waited):
 			return other
 		}
 	}
@@ -84,19 +104,13 @@ func (c *conn) next() verdict {
 
 // await waits for the first bytes of a request.
 func (c *conn) await() bool {
-	first := c.to == 0
-	timeout := c.listener.config.IdleTimeout
-	if first {
-		timeout = c.listener.config.FirstTimeout
+	if c.to == 0 { // of the connection's first
+		_ = c.SetReadDeadline(time.Now().Add(c.listener.config.FirstTimeout)) // where this fails, so does the read
+	} else if until, due := renew(&c.readUntil, c.listener.config.IdleTimeout); due {
+		_ = c.SetReadDeadline(until)
 	}
-	if until, due := c.listener.due(&c.readSet, timeout); due {
-		_ = c.SetReadDeadline(until) // where this fails, so does the read
-	}
-	n, _ := c.Read(c.in)
+	n, _ := c.Read(c.in[:requestSize])
 	c.from, c.to = 0, n
-	if first {
-		c.readSet = 0
-	}
 	return n > 0
 }
 
@@ -105,10 +119,10 @@ func (c *conn) read(waited bool) bool {
 	c.to = copy(c.in, c.in[c.from:c.to])
 	c.from = 0
 	if !waited {
-		c.readSet = 0
-		_ = c.SetReadDeadline(time.Now().Add(patience)) // as above
+		c.readUntil = time.Time{}
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 	}
-	n, err := c.Read(c.in[c.to:])
+	n, err := c.Read(c.in[c.to:max(c.to, requestSize)])
 	c.to += n
 	return n > 0 && err == nil
 }
@@ -139,18 +153,18 @@ func (c *conn) answer() (another bool) {
 	w := &x.response
 	w.conn, w.header = c, make(http.Header, 8)
 	c.listener.config.Handler.ServeHTTP(w, x.request)
+	cancel()
 	err := w.end()
-	if cap(c.out) > 2*wholeAnswer {
-		c.out = nil
-	}
+	c.release()
+	c.scratch = nil
 	return c.end() && err == nil && !c.last
 }
 
 func (c *conn) start() {
-	if until, due := c.listener.due(&c.writeSet, c.listener.config.WriteTimeout); due {
+	if until, due := renew(&c.writeUntil, c.listener.config.WriteTimeout); due {
 		_ = c.SetWriteDeadline(until) // where this fails, so does the write
 	}
-	c.out, c.body, c.last = c.out[:0], c.body[:0], false
+	c.last = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.began = c.listener.tick.Load()
@@ -168,7 +182,7 @@ func (c *conn) end() bool {
 	c.mu.Unlock()
 	if watch != nil {
 		<-watch
-		c.watch, c.unwatch, c.readSet = nil, false, 0
+		c.watch, c.unwatch, c.readUntil = nil, false, time.Time{}
 	}
 	return !c.listener.draining.Load()
 }

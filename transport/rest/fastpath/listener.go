@@ -125,15 +125,15 @@ func (l *Listener) watch() {
 	}
 }
 
-// due gives a deadline that is the timeout away, or up to a slackness longer, so that it needn't be set for each request.
-// False: the one that was set in the tick will do.
-func (l *Listener) due(set *int64, timeout time.Duration) (until time.Time, due bool) {
-	tick, slack := l.tick.Load(), timeout/slackness
-	if *set != 0 && time.Duration(tick-*set+1)*resolution <= slack {
+// renew gives a deadline that is the timeout away, or up to a slackness longer, so that it needn't be set for each request.
+// False: the one that was set will do.
+func renew(set *time.Time, timeout time.Duration) (until time.Time, due bool) {
+	now := time.Now()
+	if set.Sub(now) >= timeout {
 		return time.Time{}, false
 	}
-	*set = tick
-	return time.Now().Add(timeout + slack), true
+	*set = now.Add(timeout + timeout/slackness)
+	return *set, true
 }
 
 // handOver gives a connection to net/http, with what was read of it. False: it is too late for that.
@@ -154,7 +154,9 @@ func (h *handed) Read(b []byte) (int, error) {
 		return h.Conn.Read(b)
 	}
 	n := copy(b, h.read)
-	h.read = h.read[n:]
+	if h.read = h.read[n:]; len(h.read) == 0 {
+		h.read = nil // and with it the buffer
+	}
 	return n, nil
 }
 

@@ -3,6 +3,7 @@ package fastpath
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -168,7 +169,6 @@ type exchange struct {
 	request  *http.Request
 	response response
 	values   [maxFields]string
-	body     body
 }
 
 // open makes the request of what was read. base has what it has in common with others.
@@ -187,17 +187,7 @@ func (m *message) open(base *http.Request, ctx context.Context) *exchange {
 	r.Body = http.NoBody
 	if len(m.body) > 0 {
 		r.ContentLength = int64(len(m.body))
-		x.body.Reset(m.body)
-		r.Body = &x.body
+		r.Body = io.NopCloser(bytes.NewReader(bytes.Clone(m.body))) // the connection's buffer is the next request's, too
 	}
 	return x
-}
-
-// body is a request's, all of which is there.
-type body struct{ bytes.Reader }
-
-// Close implements io.Closer.
-func (b *body) Close() error {
-	b.Reset(nil)
-	return nil
 }

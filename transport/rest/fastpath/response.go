@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -33,11 +34,14 @@ func (w *response) Header() http.Header { return w.header }
 
 // WriteHeader implements http.ResponseWriter. Interim answers aren't sent.
 func (w *response) WriteHeader(status int) {
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("invalid WriteHeader code %d", status))
+	}
 	if w.status != 0 || status < http.StatusOK || w.failed != nil {
 		return
 	}
 	w.status, w.length, w.fields = status, -1, w.header
-	if declared := w.header.Get("Content-Length"); declared != "" {
+	if declared := w.header.Get("Content-Length"); declared != "" && !w.bodiless() {
 		length, err := strconv.ParseInt(declared, 10, 64)
 		if err != nil || length < 0 {
 			delete(w.header, "Content-Length")
@@ -45,7 +49,7 @@ func (w *response) WriteHeader(status int) {
 			w.length = length
 		}
 	}
-	if w.length >= 0 && len(w.header["Content-Type"]) > 0 {
+	if w.length >= 0 && w.typed() {
 		w.head()
 	} else {
 		w.fields = w.header.Clone() // what is missing comes with the body; what the handler changes now comes too late
@@ -53,8 +57,14 @@ func (w *response) WriteHeader(status int) {
 }
 
 // bodiless reports whether answers of the status have no body.
-func bodiless(status int) bool {
-	return status == http.StatusNoContent || status == http.StatusNotModified
+func (w *response) bodiless() bool {
+	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
+}
+
+// typed reports whether the handler has said what the body is, if only that nothing is to be said.
+func (w *response) typed() bool {
+	_, typed := w.fields["Content-Type"]
+	return typed || len(w.fields["Content-Encoding"]) > 0
 }
 
 // Write implements http.ResponseWriter.
@@ -67,26 +77,22 @@ func (w *response) Write(b []byte) (int, error) {
 		return 0, w.failed
 	case len(b) == 0:
 		return 0, nil
-	case bodiless(w.status):
+	case w.bodiless():
 		return 0, http.ErrBodyNotAllowed
-	case w.length >= 0 && w.written+int64(len(b)) > w.length:
-		w.conn.last = true // what its handler thinks was sent wasn't
+	}
+	if w.written += int64(len(b)); w.length >= 0 && w.written > w.length {
 		return 0, http.ErrContentLength
 	}
-	if w.written == 0 && len(w.fields["Content-Type"]) == 0 {
-		w.fields.Set("Content-Type", http.DetectContentType(b))
-	}
-	w.written += int64(len(b))
 	c := w.conn
 	if w.length < 0 && !w.begun && len(c.body)+len(b) <= wholeAnswer {
 		c.body = append(c.body, b...) // its length may be known at the end
 		return len(b), nil
 	}
-	w.begin()
+	w.begin(b)
 	w.add(b)
 	if len(c.out) > wholeAnswer {
-		w.send()
-		c.watchCaller(math.MaxInt64) // such an answer may take long
+		w.send(c.out)
+		c.out = c.out[:0]
 	}
 	return len(b), w.failed
 }
@@ -99,26 +105,39 @@ func (w *response) FlushError() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.begin()
-	w.send()
-	w.conn.watchCaller(math.MaxInt64)
+	w.begin(nil)
+	w.send(w.conn.out)
+	w.conn.out = w.conn.out[:0]
 	return w.failed
 }
 
 // SetWriteDeadline is http.ResponseController's. The deadline holds until the answer's end.
 func (w *response) SetWriteDeadline(t time.Time) error {
-	w.conn.writeSet = 0
+	w.conn.writeUntil = time.Time{}
 	return w.conn.SetWriteDeadline(t)
 }
 
-// begin writes the head, once, of an answer that isn't at its end.
-func (w *response) begin() {
+// begin writes the head, once, of an answer that isn't at its end. next is what comes of the body after what there is.
+func (w *response) begin(next []byte) {
 	if w.begun {
 		return
 	}
-	w.chunked = w.length < 0 && !bodiless(w.status)
+	w.conn.watchCaller(math.MaxInt64) // such an answer may take long
+	w.chunked = w.length < 0 && !w.bodiless()
+	w.detectType(next)
 	w.head()
 	w.add(w.conn.body)
+}
+
+// detectType says what the body is, when the handler doesn't. next follows on what there is of it.
+func (w *response) detectType(next []byte) {
+	first := w.conn.body
+	if len(first) == 0 {
+		first = next
+	}
+	if len(first) > 0 && !w.typed() {
+		w.fields.Set("Content-Type", http.DetectContentType(first))
+	}
 }
 
 // end sends what is left of the answer. After an error the connection is of no more use.
@@ -129,7 +148,8 @@ func (w *response) end() (err error) {
 	}
 	c := w.conn
 	if !w.begun {
-		if w.length < 0 && !bodiless(w.status) {
+		w.detectType(nil)
+		if w.length < 0 && !w.bodiless() {
 			w.fields.Set("Content-Length", strconv.Itoa(len(c.body)))
 		}
 		w.head()
@@ -138,38 +158,47 @@ func (w *response) end() (err error) {
 	if w.chunked {
 		c.out = append(c.out, "0\r\n\r\n"...)
 	}
-	w.send()
-	if w.failed == nil && w.written < w.length {
-		w.failed = errShort
+	w.send(c.out)
+	if w.failed == nil && w.length >= 0 && w.written != w.length {
+		w.failed = errLength
 	}
 	return w.failed
 }
 
 var (
-	errShort = errors.New("the answer is shorter than it said")
-	errEnded = errors.New("the request was answered already")
+	errLength = errors.New("the answer isn't as long as it said")
+	errEnded  = errors.New("the request was answered already")
 )
 
-// add puts a part of the body into the buffer.
+// add puts a part of the body into the buffer, or sends it when it is large.
 func (w *response) add(b []byte) {
 	c := w.conn
-	switch {
-	case len(b) == 0: // as a chunk it would be the last
-	case w.chunked:
+	if len(b) == 0 { // as a chunk it would be the last
+		return
+	}
+	if w.chunked {
 		c.out = append(strconv.AppendInt(c.out, int64(len(b)), 16), "\r\n"...)
-		c.out = append(append(c.out, b...), "\r\n"...)
-	default:
+	}
+	if len(b) > wholeAnswer {
+		w.send(c.out)
+		w.send(b)
+		c.out = c.out[:0]
+	} else {
 		c.out = append(c.out, b...)
+	}
+	if w.chunked {
+		c.out = append(c.out, "\r\n"...)
 	}
 }
 
-// send writes what is in the buffer to the connection.
-func (w *response) send() {
-	c := w.conn
-	if w.failed == nil && len(c.out) > 0 {
-		_, w.failed = c.Write(c.out)
+// send writes to the connection. Where that fails, the caller has gone.
+func (w *response) send(b []byte) {
+	if w.failed != nil || len(b) == 0 {
+		return
 	}
-	c.out = c.out[:0]
+	if _, w.failed = w.conn.Write(b); w.failed != nil {
+		w.conn.gone()
+	}
 }
 
 // head puts the status and the header into the buffer.
@@ -178,7 +207,7 @@ func (w *response) head() {
 	c, h := w.conn, w.fields
 	b := append(strconv.AppendInt(append(c.out, "HTTP/1.1 "...), int64(w.status), 10), ' ')
 	b = append(append(b, http.StatusText(w.status)...), "\r\n"...)
-	if len(h["Date"]) == 0 {
+	if _, dated := h["Date"]; !dated {
 		b = append(append(append(b, "Date: "...), date()...), "\r\n"...)
 	}
 	if w.chunked {
@@ -191,21 +220,34 @@ func (w *response) head() {
 		c.last = true
 		b = append(b, "Connection: close\r\n"...)
 	}
-	c.out = append(appendFields(b, h), "\r\n"...)
+	c.out = append(w.appendFields(b), "\r\n"...)
+}
+
+// sends reports whether a field goes out. Not those that are said here, or that there is nothing to say of.
+func (w *response) sends(name string) bool {
+	switch name {
+	case "", "Transfer-Encoding", "Trailer":
+		return false
+	case "Content-Length":
+		return !w.bodiless()
+	case "Content-Type":
+		return w.status != http.StatusNotModified
+	}
+	return consists(name, inName)
 }
 
 // appendFields writes a header's fields in the order of their names.
-func appendFields(b []byte, h http.Header) []byte {
+func (w *response) appendFields(b []byte) []byte {
 	var room [16]string
 	names := room[:0]
-	for name := range h {
-		if name != "" && consists(name, inName) {
+	for name := range w.fields {
+		if w.sends(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		for _, value := range h[name] {
+		for _, value := range w.fields[name] {
 			b = append(append(append(b, name...), ": "...), oneLine(value)...)
 			b = append(b, "\r\n"...)
 		}

@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,6 +133,14 @@ func answers(w http.ResponseWriter, r *http.Request) {
 	case "/304":
 		h.Set("ETag", `"1"`)
 		w.WriteHeader(http.StatusNotModified)
+	case "/304/described":
+		h.Set("ETag", `"1"`)
+		h.Set("Content-Length", "100")
+		h.Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusNotModified)
+	case "/204/described":
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusNoContent)
 	case "/204/flushed":
 		w.WriteHeader(http.StatusNoContent)
 		_ = control.Flush()
@@ -144,8 +153,42 @@ func answers(w http.ResponseWriter, r *http.Request) {
 	case "/declared/badly":
 		h.Set("Content-Length", "x")
 		_, _ = w.Write([]byte("abc"))
+	case "/declared/too-much":
+		h.Set("Content-Length", "3")
+		_, _ = w.Write([]byte("abcd"))
+		_, _ = w.Write([]byte("efg"))
+	case "/untyped":
+		h["Content-Type"] = nil
+		h["Date"] = nil
+		_, _ = w.Write([]byte("abc"))
+	case "/encoded":
+		h.Set("Content-Encoding", "gzip")
+		_, _ = w.Write([]byte("\x1f\x8b\x08"))
+	case "/in-parts":
+		_, _ = w.Write([]byte("<"))
+		_, _ = w.Write([]byte("html>"))
+	case "/own-encoding":
+		h.Set("Transfer-Encoding", "identity")
+		h.Set("Trailer", "Later")
+		_, _ = w.Write([]byte("abc"))
+	case "/status/599":
+		w.WriteHeader(599)
+	case "/status/0":
+		w.WriteHeader(0)
+	case "/status/early":
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusAccepted)
+	case "/goexit":
+		runtime.Goexit()
+	case "/long/chunk":
+		_, _ = w.Write(long)
+		_, _ = w.Write(long)
 	case "/long":
 		for part := range slices.Chunk(long, 7001) {
+			_, _ = w.Write(part)
+		}
+	case "/long/whole":
+		for part := range slices.Chunk(long[:wholeAnswer], 1<<10) {
 			_, _ = w.Write(part)
 		}
 	case "/long/declared":
@@ -197,18 +240,36 @@ func answers(w http.ResponseWriter, r *http.Request) {
 func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	t.Parallel()
 	fast, plain := start(t, true, http.HandlerFunc(answers), nil), start(t, false, http.HandlerFunc(answers), nil)
-	for _, path := range []string{"/", "/nothing", "/204", "/304", "/204/flushed", "/declared", "/declared/badly", "/long", "/long/declared",
-		"/flushed", "/flushed/empty", "/short", "/twice", "/late", "/fields", "/close", "/panic", "/abort"} {
+	for _, path := range []string{"/", "/nothing", "/204", "/304", "/204/flushed", "/declared", "/long", "/long/declared",
+		"/304/described", "/204/described", "/declared/too-much", "/untyped", "/encoded", "/in-parts", "/status/599", "/status/0",
+		"/goexit", "/long/chunk", "/flushed", "/flushed/empty", "/short", "/twice", "/late", "/fields", "/close", "/panic", "/abort"} {
 		t.Run(path, func(t *testing.T) {
 			text := "GET " + path + get + "POST /after HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 			want, got := plain.talk(t, text), fast.talk(t, text)
-			if path == "/declared/badly" { // net/http sends chunks
-				delete(got[0].Header, "Content-Length")
-			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Where the framing is for the server to choose, or a handler says what it can't know, the answer has a length.
+func TestAnswersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := start(t, true, http.HandlerFunc(answers), nil)
+	for path, want := range map[string]exchanged{
+		"/declared/badly": {Status: 200, Body: "abc"}, // net/http: chunks
+		"/own-encoding":   {Status: 200, Body: "abc"}, // net/http: until the connection ends
+		"/status/early":   {Status: 202},              // net/http: 103 before
+		"/long/whole":     {Status: 200, Body: strings.Repeat("0123456789", 4000)[:wholeAnswer]},
+	} {
+		want.Header = http.Header{"Content-Length": {strconv.Itoa(len(want.Body))}, "Date": {"a time"}}
+		if want.Body != "" {
+			want.Header.Set("Content-Type", "text/plain; charset=utf-8")
+		}
+		if diff := cmp.Diff([]exchanged{want}, s.talk(t, "GET "+path+get)); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
 	}
 }
 
