@@ -40,15 +40,19 @@ func (s *Sequencer) gather() []*pending {
 	}
 }
 
-// gatherMost is for how many callers a batch waits at most.
+// gatherMost bounds the time that a batch waits for callers: each adds to it, up to so many.
 const gatherMost = 20
+
+// gatherEnough is how many requests are as good as all: with more callers than that, some had better be answered, and on
+// their way back, while others are appended.
+const gatherEnough = 48
 
 // awaitExpected waits until as many requests wait as are expected, for a time that grows with their number: no longer than
 // the last batch took, so that nobody's append takes twice as long for it. When even the first of the callers stayed away for
 // as long as a batch waits at most, the others needn't be waited for either.
 func (s *Sequencer) awaitExpected() {
 	start := time.Now()
-	expected := min(s.target, s.cfg.MaxBatch)
+	expected := min(s.target, s.cfg.MaxBatch, gatherEnough)
 	limit := min(s.cfg.Gather*time.Duration(min(expected, gatherMost)), s.took)
 	if start.Sub(s.answered) < gatherMost*s.cfg.Gather && s.expect(expected) {
 		timer := time.NewTimer(limit)

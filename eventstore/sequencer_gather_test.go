@@ -78,6 +78,22 @@ func TestABatchWaitsForTheCallersItExpects(t *testing.T) {
 	}
 }
 
+// TestABatchOfManyWaitsForSome: one that doesn't wait takes whoever is there.
+func TestABatchOfManyWaitsForSome(t *testing.T) {
+	t.Parallel()
+	s := gathering(t, 3*gatherEnough, long)
+	n := gathered(s, func() {
+		submit(t, s)
+		waiting(t, s)
+		for range gatherEnough - 1 {
+			submit(t, s)
+		}
+	})
+	if n != gatherEnough {
+		t.Errorf("a batch of %d, want %d", n, gatherEnough)
+	}
+}
+
 func TestABatchGoesWithoutThoseWhoStayAway(t *testing.T) {
 	t.Parallel()
 	s := gathering(t, 5, 20*time.Millisecond)
