@@ -66,7 +66,8 @@ func Listen(inner net.Listener, config Config) *Listener {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
-// Accept implements net.Listener, for net/http.
+// Accept implements net.Listener, for net/http: it gives connections to hand over, and the inner listener's errors. After
+// Close: net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case a := <-l.accepted:
@@ -191,7 +192,7 @@ func (l *Listener) checkEmpty() {
 	}
 }
 
-// Close implements net.Listener. Connections without a request under way are closed; the others end with their answer.
+// Close implements net.Listener, with the inner listener's error. Connections without a request under way are closed; the others end with their answer.
 func (l *Listener) Close() (err error) {
 	l.closing.Do(func() {
 		l.draining.Store(true)
@@ -207,7 +208,8 @@ func (l *Listener) Close() (err error) {
 	return err
 }
 
-// Drain waits, after Close, for the requests under way. At the end of ctx it cuts them off.
+// Drain waits, after Close, for the requests under way. At the end of ctx it cuts them off, and returns
+// ctx's error.
 func (l *Listener) Drain(ctx context.Context) error {
 	select {
 	case <-l.empty:
