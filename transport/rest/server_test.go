@@ -229,6 +229,32 @@ func TestServeDrains(t *testing.T) {
 	}
 }
 
+// Ordinary requests pass by net/http's server, which puts itself into the context of those that it gets.
+func TestOrdinaryRequestsDontReachNetHTTP(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	reached := make(chan bool, 1)
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		reached <- r.Context().Value(http.ServerContextKey) != nil
+	})
+	served := make(chan error, 1)
+	go func() { served <- rest.Serve(ctx, listener, handler, rest.Limits{}, slog.New(slog.DiscardHandler)) }()
+	for method, want := range map[string]bool{"POST": false, "HEAD": true} {
+		r, err := http.NewRequestWithContext(ctx, method, "http://"+listener.Addr().String(), http.NoBody)
+		check(t, err)
+		response, err := new(http.Transport).RoundTrip(r)
+		check(t, err)
+		response.Body.Close()
+		if got := <-reached; got != want {
+			t.Errorf("%s reaches it: %v", method, got)
+		}
+	}
+	cancel()
+	check(t, <-served)
+}
+
 func TestServeGivesUpDraining(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -78,16 +78,16 @@ func (c *conn) serve() {
 		case other:
 			handed = c.listener.handOver(c)
 			return
-		default:
+		case none:
 			return
 		}
 	}
 }
 
-// next reads a request. Partial: there won't be another.
+// next reads a request.
 func (c *conn) next() verdict {
 	if c.from == c.to && !c.await() || !c.begin() {
-		return partial
+		return none
 	}
 	c.scratch = scratches.Get().(*scratch)
 	for waited := false; ; waited = true {

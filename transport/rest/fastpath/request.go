@@ -17,6 +17,7 @@ const (
 	ordinary verdict = iota
 	partial          // what may become an ordinary request
 	other            // anything else, which is net/http's
+	none             // nothing more is to come
 )
 
 // maxFields bounds the fields of an ordinary request's header.
