@@ -17,7 +17,7 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// logModel is append_v1 in a few maps: what the function promises, without how.
+// logModel is append_v2 in a few maps: what the function promises, without how.
 type logModel struct {
 	head     int64
 	versions map[domain.ID]int64

@@ -10,7 +10,7 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// TestTheProgramCannotChangeHistory tries as the program's role, and as the log's owner, what only append_v1 may do.
+// TestTheProgramCannotChangeHistory tries as the program's role, and as the log's owner, what only append_v2 may do.
 func TestTheProgramCannotChangeHistory(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -30,7 +30,7 @@ func TestTheProgramCannotChangeHistory(t *testing.T) {
 		{RoleApp, `INSERT INTO annals.unique_claims SELECT client_id, kind, 'y', owner_id FROM annals.unique_claims`},
 		{RoleApp, `DELETE FROM annals.unique_claims`},
 		{RoleApp, `UPDATE annals.idempotency_keys SET result = '{}'`},
-		{RoleQuery, `SELECT annals.append_v1(0, '{}', '{}', '{}', '{}', '{}')`},
+		{RoleQuery, `SELECT annals.append_v2(0, '', '{}', '{}', '{}', '{}', '{}')`},
 		{RoleQuery, `DELETE FROM annals.idempotency_keys`},
 		{RoleOwner, `UPDATE annals.events SET actor_id = 'someone else'`},
 		{RoleOwner, `DELETE FROM annals.events`},

@@ -10,7 +10,7 @@ import (
 	"annals/eventstore/pgtest"
 )
 
-// verdictCase appends given, then when, and expects an outcome. Each stands for one rule of append_v1.
+// verdictCase appends given, then when, and expects an outcome. Each stands for one rule of append_v2.
 type verdictCase struct {
 	name  string
 	given []AppendRequest

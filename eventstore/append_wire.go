@@ -23,12 +23,13 @@ const (
 // start with: length, number of columns, then per column its type, its length and its value.
 const (
 	requestAt    = 16
-	firstEventAt = 28
+	ordinalAt    = 28 // of an event
+	firstEventAt = 28 // of a key
 )
 
 const saltBytes = 16
 
-// parts are the encoded pieces of a request or of a batch: elements of the arrays that append_v1 takes.
+// parts are the encoded pieces of a request or of a batch: elements of the arrays that append_v2 takes.
 type parts struct {
 	streams, events, keys, releases, claims wireArray
 
@@ -87,7 +88,8 @@ func (p *parts) encode(r *AppendRequest, salts *saltSource) {
 
 func (p *parts) encodeEvent(client string, e *NewEvent, salts *saltSource) {
 	w := &p.events
-	a := w.begin(17)
+	a := w.begin(18)
+	w.int4(0)
 	w.int4(0)
 	w.uuid(e.EventID)
 	w.uuid(e.AggregateID)
@@ -128,7 +130,12 @@ func clashes(earlier []ClaimChange, c *ClaimChange) bool {
 func (p *parts) add(q *parts, n int) {
 	base := p.events.n
 	p.streams.add(&q.streams, n)
+	at := len(p.events.b)
 	p.events.add(&q.events, n)
+	for ordinal := base + 1; at < len(p.events.b); ordinal++ {
+		binary.BigEndian.PutUint32(p.events.b[at+ordinalAt:], uint32(ordinal))
+		at = p.events.next(at)
+	}
 	p.releases.add(&q.releases, n)
 	p.claims.add(&q.claims, n)
 	if q.keys.n > 0 {
@@ -146,9 +153,12 @@ func (w *wireArray) add(q *wireArray, request int) {
 	w.n += q.n
 	for at < len(w.b) {
 		binary.BigEndian.PutUint32(w.b[at+requestAt:], uint32(request))
-		at += 4 + int(binary.BigEndian.Uint32(w.b[at:]))
+		at = w.next(at)
 	}
 }
+
+// next is where the element after the one at at starts.
+func (w *wireArray) next(at int) int { return at + 4 + int(binary.BigEndian.Uint32(w.b[at:])) }
 
 // appendHeader writes what precedes the elements of a one-dimensional array that counts from 1.
 func appendHeader(b []byte, elementType uint32, n int) []byte {

@@ -10,7 +10,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// notifyChannel is where append_v1 announces a batch: the head, and where they fit its first position and its event types,
+// notifyChannel is where append_v2 announces a batch: the head, and where they fit its first position and its event types,
 // parted by spaces.
 const notifyChannel = "annals_events"
 

@@ -187,7 +187,7 @@ func TestPageFollowsAnIndex(t *testing.T) {
 	}
 }
 
-// fillLog writes plain events of another client at positions first to last, past append_v1.
+// fillLog writes plain events of another client at positions first to last, past append_v2.
 func fillLog(t testing.TB, db *pgtest.DB, first, last int) {
 	t.Helper()
 	_, err := db.Exec(`

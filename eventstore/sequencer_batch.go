@@ -1,10 +1,12 @@
 package eventstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"annals/domain"
@@ -148,10 +150,31 @@ func (s *Sequencer) send(batch []*pending) (head int64, verdicts []byte, err err
 	for i, p := range batch {
 		s.wire.add(&p.wire, i)
 	}
-	return s.link.appendBatch(known, &s.wire)
+	return s.link.appendBatch(known, s.distinctTypes(batch), &s.wire)
 }
 
-// verdict is what append_v1 says of a request that it didn't append.
+// distinctTypes are those of a batch's events, parted by spaces. They are few; where they aren't, nil: not told.
+func (s *Sequencer) distinctTypes(batch []*pending) []byte {
+	const most = 64
+	types, joined := s.distinct[:0], s.joined[:0]
+	for _, p := range batch {
+		for i := range p.req.Events {
+			t := p.req.Events[i].EventType
+			if slices.Contains(types, t) {
+				continue
+			}
+			if len(types) == most {
+				return nil
+			}
+			types = append(types, t)
+			joined = append(append(joined, t...), ' ')
+		}
+	}
+	s.distinct, s.joined = types, joined
+	return bytes.TrimSuffix(joined, []byte{' '})
+}
+
+// verdict is what append_v2 says of a request that it didn't append.
 type verdict struct {
 	Request       int                 `json:"request"`
 	Verdict       string              `json:"verdict"`
@@ -167,7 +190,7 @@ func (s *Sequencer) conclude(batch []*pending, head int64, raw []byte) error {
 	if raw != nil {
 		var verdicts []verdict
 		if err := json.Unmarshal(raw, &verdicts); err != nil {
-			return fmt.Errorf("read the verdicts of append_v1: %w", err)
+			return fmt.Errorf("read the verdicts of append_v2: %w", err)
 		}
 		lost = make(map[int]*verdict, len(verdicts))
 		for i := range verdicts {
@@ -226,7 +249,7 @@ func (s *Sequencer) concludeLost(p *pending, v *verdict, head int64) {
 	case "claim_taken":
 		s.finish(p, AppendOutcome{}, &ClaimTakenError{Index: v.Ordinal})
 	default:
-		s.finish(p, AppendOutcome{}, fmt.Errorf("%w: append_v1 answered %q", ErrOutcomeUnknown, v.Verdict))
+		s.finish(p, AppendOutcome{}, fmt.Errorf("%w: append_v2 answered %q", ErrOutcomeUnknown, v.Verdict))
 	}
 }
 

@@ -78,41 +78,6 @@ const benchInsert = `INSERT INTO bench_events (event_id, aggregate_id, aggregate
 	schema_version, event_type, aggregate_type, client_id, actor_id, correlation_id, causation_id, request_id, data,
 	metadata, data_salt, metadata_salt) `
 
-const unnestRows = 100
-
-// unnestInsert is one INSERT of 100 rows from arrays per transaction: what a bulk loader does.
-func unnestInsert(b *testing.B, db *sqlx.DB) func() error {
-	conn, err := db.Connx(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	var oid uint32
-	if err := conn.QueryRowxContext(b.Context(), `SELECT 'annals.append_event_v1'::regtype::oid::bigint`).Scan(&oid); err != nil {
-		b.Fatal(err)
-	}
-	stmt, err := conn.PreparexContext(b.Context(), benchInsert+
-		`SELECT e.event_id, e.aggregate_id, e.aggregate_version, e.occurred_at, now(), e.schema_version, e.event_type,
-		        e.aggregate_type, e.client_id, e.actor_id, e.correlation_id, e.causation_id, e.request_id, e.data, e.metadata,
-		        e.data_salt, e.metadata_salt FROM unnest($1::annals.append_event_v1[]) e`)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var c caller
-	var p parts
-	var salts saltSource
-	var param []byte
-	return func() error {
-		p.reset()
-		for range unnestRows {
-			r := c.request()
-			p.encode(&r, &salts)
-		}
-		param = append(appendHeader(param[:0], oid, p.events.n), p.events.b...)
-		_, err := stmt.Exec(param)
-		return err
-	}
-}
-
 // drive lets callers write for a time and gives the rate in events per second.
 func drive(b *testing.B, dsn string, w way, callers int, d time.Duration) float64 {
 	b.Helper()
@@ -181,30 +146,6 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
-}
-
-// BenchmarkUnnest compares the sequencer at 128 callers with bulk inserts at their best number of callers, in alternating
-// rounds: the one way that annals bench append can't show, because it writes as the append does.
-func BenchmarkUnnest(b *testing.B) {
-	dsn := benchDatabase(b)
-	s := openSequencer(b, dsn)
-	rounds, slice := 5, 600*time.Millisecond
-	if testing.Short() { // to see that it works, not how fast
-		rounds, slice = 1, 50*time.Millisecond
-	}
-	var sequencer []float64
-	unnest := map[int][]float64{}
-	for range b.N * rounds {
-		sequencer = append(sequencer, drive(b, dsn, sequencerWay(s), 128, slice))
-		for _, callers := range []int{1, 8} {
-			unnest[callers] = append(unnest[callers], drive(b, dsn, way{unnestRows, unnestInsert}, callers, slice))
-		}
-	}
-	best := max(median(unnest[1]), median(unnest[8]))
-	b.ReportMetric(median(sequencer), "events/s")
-	b.ReportMetric(best, "unnest/s")
-	b.ReportMetric(median(sequencer)/best, "x-unnest")
-	b.ReportMetric(median(sequencer)/median(unnest[1]), "x-unnest-by-one")
 }
 
 func median[T cmp.Ordered](v []T) T {

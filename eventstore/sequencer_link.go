@@ -46,8 +46,8 @@ type linkConfig struct {
 }
 
 const (
-	batchStatement = `SELECT head, verdicts FROM annals.append_v1($1, $2, $3, $4, $5, $6)`
-	oneStatement   = `SELECT head, verdicts FROM annals.append_one_v1($1, $2)`
+	batchStatement = `SELECT head, verdicts FROM annals.append_v2($1, $2, $3, $4, $5, $6, $7)`
+	oneStatement   = `SELECT head, verdicts FROM annals.append_one_v2($1, $2)`
 )
 
 // socketDialer dials for lib/pq and keeps the socket, whose deadlines lib/pq doesn't expose.
@@ -161,9 +161,9 @@ func (l *link) setUp(ctx context.Context, cfg linkConfig) error {
 	if _, err := l.conn.(driver.ExecerContext).ExecContext(ctx, settings, nil); err != nil {
 		return err
 	}
-	names := [5]string{"stream", "event", "key", "claim", "claim"}
+	names := [5]string{"stream_v1", "event_v2", "key_v1", "claim_v1", "claim_v1"}
 	for i, name := range names {
-		row, err := l.row(`SELECT ($1::text)::regtype::oid::bigint::text`, 1, "annals.append_"+name+"_v1")
+		row, err := l.row(`SELECT ($1::text)::regtype::oid::bigint::text`, 1, "annals.append_"+name)
 		if err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func (l *link) call(stmt driver.StmtQueryContext, args []driver.NamedValue) (hea
 	head, ok := values[0].(int64)
 	if !ok {
 		rows.Close()
-		return 0, nil, fmt.Errorf("append_v1 gave %v as the head", values[0])
+		return 0, nil, fmt.Errorf("append_v2 gave %v as the head", values[0])
 	}
 	if b, ok := values[1].([]byte); ok {
 		verdicts = append([]byte(nil), b...)
@@ -270,13 +270,17 @@ func (l *link) survived(err error) error {
 
 const severityError = "ERROR"
 
-// appendBatch sends a batch.
-func (l *link) appendBatch(knownHead int64, p *parts) (head int64, verdicts []byte, err error) {
-	args := make([]driver.NamedValue, 6)
+// appendBatch sends a batch with its distinct types, parted by spaces; nil: not told.
+func (l *link) appendBatch(knownHead int64, types []byte, p *parts) (head int64, verdicts []byte, err error) {
+	args := make([]driver.NamedValue, 7)
 	args[0] = driver.NamedValue{Ordinal: 1, Value: knownHead}
+	args[1] = driver.NamedValue{Ordinal: 2}
+	if types != nil { // lib/pq sends a nil slice as an empty one
+		args[1].Value = types
+	}
 	for i, a := range [...]*wireArray{&p.streams, &p.events, &p.keys, &p.releases, &p.claims} {
 		l.params[i] = append(appendHeader(l.params[i][:0], l.oids[i], a.n), a.b...)
-		args[i+1] = driver.NamedValue{Ordinal: i + 2, Value: l.params[i]}
+		args[i+2] = driver.NamedValue{Ordinal: i + 3, Value: l.params[i]}
 	}
 	return l.call(l.batch, args)
 }
@@ -303,7 +307,7 @@ const (
 
 // SQLSTATEs that are looked at by themselves.
 const (
-	codeLogBehind = "AN001" // append_v1 raises it for a lost tail
+	codeLogBehind = "AN001" // append_v2 raises it for a lost tail
 	codeDiskFull  = "53100"
 )
 

@@ -3,8 +3,10 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"annals/eventstore/pgtest"
@@ -178,5 +180,69 @@ func TestTypesOfAppends(t *testing.T) {
 	}
 	if head := s.Signal().Head(); head != 4 || !news(s.Signal(), 3, "cart.created") {
 		t.Errorf("the head is %d", head)
+	}
+}
+
+// A batch of more types than an announcement holds is announced as a batch of any types.
+func TestManyTypesAreNotTold(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	writer, listener := openSequencer(t, db.DSN), openSequencer(t, db.DSN)
+	for _, c := range []struct {
+		name  string
+		types int
+		width int
+	}{{"many", 100, 4}, {"long", 60, 90}} {
+		before := listener.Signal().Head()
+		request := onStream(freshID(), 0, c.types)
+		for i := range request.Events {
+			request.Events[i].EventType = fmt.Sprintf("%s.%0*d", c.name, c.width, i)
+		}
+		mustAppend(t, writer, request)
+		if _, err := listener.Signal().Wait(t.Context(), before+int64(c.types)-1); err != nil {
+			t.Fatal(err)
+		}
+		if !news(listener.Signal(), before, "cart.created") {
+			t.Errorf("%s: the other node believes that it knows the types", c.name)
+		}
+	}
+}
+
+// A batch of several requests is announced with the types of them all.
+func TestTypesOfABatch(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	writer, listener := openSequencer(t, db.DSN, patient), openSequencer(t, db.DSN)
+	release := holdLock(t, db)
+	defer release()
+	var appends sync.WaitGroup
+	send := func(eventType string) {
+		request := onStream(freshID(), 0, 1)
+		request.Events[0].EventType = eventType
+		appends.Go(func() {
+			if _, err := writer.Append(t.Context(), request); err != nil {
+				t.Error(describe(err))
+			}
+		})
+	}
+	send("cart.created")
+	awaitBlocked(t, db, writer.link.backend.pid)
+	types := []string{"product.created", "product.renamed", "order.placed"}
+	for _, eventType := range types {
+		send(eventType)
+	}
+	awaitQueued(t, writer, len(types))
+	release()
+	appends.Wait()
+	if _, err := listener.Signal().Wait(t.Context(), int64(len(types))); err != nil {
+		t.Fatal(err)
+	}
+	for _, eventType := range types {
+		if !news(listener.Signal(), 1, eventType) {
+			t.Errorf("the other node hasn't heard of %s", eventType)
+		}
+	}
+	if news(listener.Signal(), 1, "cart.created") {
+		t.Error("the other node doesn't know the batch's types")
 	}
 }
