@@ -170,9 +170,7 @@ func (g *Group) change(ctx context.Context, tx *sql.Tx, op Operation, change str
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `SELECT pg_notify($1, $2)`, progressChannel,
-		fmt.Sprintf("%s %d !", op.Name, op.Version))
-	if err != nil {
+	if err := Nudge(ctx, tx, op.Name, op.Version); err != nil {
 		return err
 	}
 	return tx.Commit()

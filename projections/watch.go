@@ -14,7 +14,7 @@ import (
 )
 
 // progressChannel is where nodes tell each other of checkpoints: "name version position" per line, or "name version !"
-// when an operator changed something.
+// when something held or changed one from outside.
 const progressChannel = "annals_progress"
 
 const (
@@ -149,6 +149,25 @@ func (g *Group) heard(fields []string) {
 	}
 	if position, err := strconv.ParseInt(fields[2], 10, 64); err == nil {
 		g.progress.heard(fields[0], position, StatusRunning)
+	}
+}
+
+// Nudge makes a subscriber look at the log at once, on every node: one that found its checkpoint held takes it that another
+// node works, and would look again only after Config.StandbyPause. In a transaction it takes effect with the commit.
+func Nudge(ctx context.Context, q Executor, name string, version int) error {
+	_, err := q.ExecContext(ctx, `SELECT pg_notify($1, $2)`, progressChannel, fmt.Sprintf("%s %d !", name, version))
+	return err
+}
+
+// handOver makes the other nodes look at once: what this one did is theirs to do.
+func (g *Group) handOver() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, spec := range g.Readers() {
+		if err := Nudge(ctx, g.cfg.DB, spec.Name, spec.Version); err != nil {
+			g.cfg.Logger.Debug("the other nodes weren't told to take over; they look by themselves", "error", err)
+			return
+		}
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/lib/pq"
 	"golang.org/x/sync/errgroup"
 
 	"annals/projections"
@@ -265,4 +267,53 @@ func TestPruneKeeps(t *testing.T) {
 	if got, want := fmt.Sprint(b.schemas()), "[rm_other_v1 rm_totals rm_totals_v3]"; got != want {
 		t.Errorf("left %s, want %s", got, want)
 	}
+}
+
+// TestTheSwitchTellsTheLiveProjector: each attempt to switch holds the checkpoint, and says when it is over, so that a
+// projector that looked meanwhile doesn't stand by.
+func TestTheSwitchTellsTheLiveProjector(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(100)
+	p := bulkTotals{}
+	b.live(p)
+	reader, err := b.BeginTx(b.ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback()
+	if _, err := reader.ExecContext(b.ctx, `SELECT count(*) FROM rm_totals_v1.totals`); err != nil {
+		t.Fatal(err)
+	}
+	news := pq.NewListener(b.DSN, time.Second, time.Second, nil)
+	defer news.Close()
+	if err := news.Listen("annals_progress"); err != nil {
+		t.Fatal(err)
+	}
+	told := func(what string) {
+		select {
+		case n := <-news.Notify:
+			if n == nil || n.Extra != "totals 1 !" {
+				t.Errorf("%s: told %+v", what, n)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s: the live projector wasn't told", what)
+		}
+	}
+	refused := false
+	if _, err := Rebuild(b.ctx, b.deps, p, Options{observe: func(s signal) {
+		if s == signalRefused && !refused {
+			refused = true
+			told("after an attempt that failed")
+			if err := reader.Rollback(); err != nil {
+				t.Error(err)
+			}
+		}
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if !refused {
+		t.Fatal("no attempt failed: the test tests nothing")
+	}
+	told("after the switch")
 }

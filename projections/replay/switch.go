@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"annals/projections"
 )
 
 // Waiting for locks. The live projector and all queries wait while the switch does, so that it gives up soon; between
@@ -29,6 +31,7 @@ func (b *builder) switchOver(ctx context.Context) error {
 	b.opts.observe(signalSwitch)
 	for attempt := 0; ; attempt++ {
 		err := b.trySwitch(ctx)
+		b.release(ctx)
 		switch {
 		case err == nil:
 			b.result.Switched, b.result.Position = true, b.state.position
@@ -48,6 +51,13 @@ func (b *builder) switchOver(ctx context.Context) error {
 			return err
 		}
 		b.report(PhaseSwitch)
+	}
+}
+
+// release tells the live projector, which may have looked while an attempt held its checkpoint, to look again.
+func (b *builder) release(ctx context.Context) {
+	if err := projections.Nudge(ctx, b.session.conn, b.spec.Name, b.spec.Version); err != nil {
+		b.logger.Debug("the live projector wasn't told that its checkpoint is free", "error", err) // it looks by itself
 	}
 }
 
