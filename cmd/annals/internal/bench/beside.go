@@ -77,17 +77,26 @@ func replayAgain(ctx context.Context, program, dsn string) error {
 	}
 }
 
-// caughtUp waits until the servers' subscribers have taken the whole log.
+// caughtUp waits until the servers' subscribers have taken the whole log, for as long as they go on.
 func (d *database) caughtUp(ctx context.Context) error {
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		var behind int64
-		err := d.owner.GetContext(ctx, &behind, `SELECT count(*) FROM annals.subscribers
-			WHERE position < (SELECT max(position) FROM annals.events) AND name <> 'stock'`)
-		if err != nil || behind == 0 {
+	moved, stood := time.Now(), int64(-1)
+	for ; ; time.Sleep(20 * time.Millisecond) {
+		var left struct {
+			Names  string `db:"names"`
+			Events int64  `db:"events"`
+		}
+		err := d.owner.GetContext(ctx, &left, `
+			SELECT coalesce(string_agg(name, ', '), '') AS names, coalesce(sum(head - position), 0)::bigint AS events
+			FROM annals.subscribers, (SELECT coalesce(max(position), 0) AS head FROM annals.events) log
+			WHERE position < head AND name <> 'stock'`)
+		if err != nil || left.Events == 0 {
 			return err
 		}
-		if time.Since(began) > patience {
-			return fmt.Errorf("%d subscribers don't catch up", behind)
+		if left.Events != stood {
+			moved, stood = time.Now(), left.Events
+		}
+		if time.Since(moved) > patience {
+			return fmt.Errorf("%s: %d events behind, without going on", left.Names, left.Events)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func httpRatios(t *table, n int) []Ratio {
 	}
 	narrow := ratio(fmt.Sprintf("%d connections: commands ÷ inserts of a narrow row", n), commands/t.rate(wayInsert, n), 0)
 	if n == 128 {
-		narrow = narrow.notBelow(0.04)
+		narrow = narrow.notBelow(0.2)
 	}
 	inserts := t.rate(wayPgbench, n)
 	if inserts == 0 {
