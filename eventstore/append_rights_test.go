@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,7 +31,10 @@ func TestTheProgramCannotChangeHistory(t *testing.T) {
 		{RoleApp, `INSERT INTO annals.unique_claims SELECT client_id, kind, 'y', owner_id FROM annals.unique_claims`},
 		{RoleApp, `DELETE FROM annals.unique_claims`},
 		{RoleApp, `UPDATE annals.idempotency_keys SET result = '{}'`},
+		{RoleQuery, `SELECT annals.append_v1(0, '{}', '{}', '{}', '{}', '{}')`},
 		{RoleQuery, `SELECT annals.append_v2(0, '', '{}', '{}', '{}', '{}', '{}')`},
+		{RoleQuery, `SELECT annals.append_one_v1(0, NULL)`},
+		{RoleQuery, `SELECT annals.append_one_v2(0, NULL)`},
 		{RoleQuery, `DELETE FROM annals.idempotency_keys`},
 		{RoleOwner, `UPDATE annals.events SET actor_id = 'someone else'`},
 		{RoleOwner, `DELETE FROM annals.events`},
@@ -47,6 +51,39 @@ func TestTheProgramCannotChangeHistory(t *testing.T) {
 		pool.Close()
 	}
 	checkDense(t, db, 1)
+}
+
+// TestNobodyChoosesPositions: whoever may call append_v2 can't make it leave gaps, nor write before the head.
+func TestNobodyChoosesPositions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustAppend(t, openSequencer(t, db.DSN), onStream(freshID(), 0, 5))
+	pool, err := OpenDB(db.DSN, RoleApp, 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	appended := func(ordinals ...int) error {
+		stream := freshID().String()
+		var events []string
+		for i, ordinal := range ordinals {
+			events = append(events, fmt.Sprintf(`ROW(0, %d, gen_random_uuid(), '%s', %d, now(), 1, 'product.renamed', 'product',
+				'acme', 'someone', 'c', 'c', 'c', '{}', '{}', '\x00', '\x00')::annals.append_event_v2`, ordinal, stream, i+1))
+		}
+		_, err := pool.Exec(`SELECT annals.append_v2(5, NULL, ARRAY[ROW(0, '` + stream + `', 'acme', 0)::annals.append_stream_v1],
+			ARRAY[` + strings.Join(events, ", ") + `], '{}', '{}', '{}')`)
+		return err
+	}
+	for _, ordinals := range [][]int{{0}, {-4}, {2}, {1000}, {1, 3}, {0, 1}, {1, 1}} {
+		err := appended(ordinals...)
+		if e, ok := errors.AsType[*pq.Error](err); !ok || e.Code != "22023" && e.Code != "23505" {
+			t.Errorf("ordinals %v: %v", ordinals, err)
+		}
+	}
+	if err := appended(1, 2); err != nil {
+		t.Error(err)
+	}
+	checkDense(t, db, 7)
 }
 
 func TestOpenDBTakesTheRole(t *testing.T) {

@@ -103,8 +103,8 @@ type Sequencer struct {
 	batch    []*pending
 	settled  []*pending
 	types    []string // of the events that a batch wrote; reused
-	distinct []string // of them, what is announced; reused
-	joined   []byte   // reused
+	distinct []string // of the events that a batch sends; reused
+	joined   []byte   // the same, parted by spaces; reused
 	written  []tailRequest
 	target   int           // how many requests the next batch is worth waiting for
 	answered time.Time     // when the last batch was

@@ -274,10 +274,7 @@ const severityError = "ERROR"
 func (l *link) appendBatch(knownHead int64, types []byte, p *parts) (head int64, verdicts []byte, err error) {
 	args := make([]driver.NamedValue, 7)
 	args[0] = driver.NamedValue{Ordinal: 1, Value: knownHead}
-	args[1] = driver.NamedValue{Ordinal: 2}
-	if types != nil { // lib/pq sends a nil slice as an empty one
-		args[1].Value = types
-	}
+	args[1] = driver.NamedValue{Ordinal: 2, Value: types}
 	for i, a := range [...]*wireArray{&p.streams, &p.events, &p.keys, &p.releases, &p.claims} {
 		l.params[i] = append(appendHeader(l.params[i][:0], l.oids[i], a.n), a.b...)
 		args[i+2] = driver.NamedValue{Ordinal: i + 3, Value: l.params[i]}

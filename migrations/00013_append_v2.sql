@@ -36,9 +36,10 @@ CREATE TYPE annals.append_event_v2 AS (
 --   {"request", "verdict": "conflict", "versions": {id: version}}   the streams that aren't where expected
 --   {"request", "verdict": "claim_taken", "ordinal"}                the first of its claims that another stream holds
 --
--- types are the events' distinct types, parted by spaces, which listeners are told; null: not told.
+-- types are the distinct types of the events, also of requests that are then refused, parted by spaces; listeners are told of
+-- them unless they are null or many.
 --
--- The only error of its own is AN001: the log ends below known_head, a position that the caller has seen.
+-- Its own errors: AN001, the log ends below known_head, a position that the caller has seen; 22023, the ordinals aren't 1, 2, …
 -- READ COMMITTED is required: each statement after the lock needs a snapshot of its own.
 -- +goose StatementBegin
 CREATE FUNCTION annals.append_v2(
@@ -203,10 +204,15 @@ BEGIN
         SELECT head + coalesce(numbers[e.ordinal], e.ordinal), e.event_id, e.aggregate_id, e.aggregate_version,
                e.occurred_at, taken_at, e.schema_version, e.event_type, e.aggregate_type, e.client_id, e.actor_id,
                e.correlation_id, e.causation_id, e.request_id, e.data, e.metadata, e.data_salt, e.metadata_salt
-          FROM unnest(events) e;
+          FROM unnest(events) e
+         WHERE coalesce(numbers[e.ordinal], e.ordinal) BETWEEN 1 AND cardinality(events);
         GET DIAGNOSTICS added = ROW_COUNT;
+        -- As many as there are, each between the first and the last and none twice (the primary key): dense, whoever sends.
+        IF added <> cardinality(events) THEN
+            RAISE EXCEPTION 'the events of a batch are numbered from 1 on' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
         head := head + added;
-        PERFORM pg_notify('annals_events', CASE WHEN length(types) <= 4000
+        PERFORM pg_notify('annals_events', CASE WHEN octet_length(types) <= 4000
             THEN concat_ws(' ', head, head - added + 1, types) ELSE head::text END);
     END IF;
     IF confirmed THEN

@@ -24,3 +24,11 @@ func (g *Group) Nudge(name string) { g.nudge(name) }
 
 // SetTailed sets what is called for every page that came from the tail.
 func SetTailed(cfg *Config, tailed func(subscriber string)) { cfg.tailed = tailed }
+
+// StandsBy reports whether a group's subscriber takes it that another node works.
+func StandsBy(g *Group, name string) bool {
+	f := g.feed(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.next == waitStandby
+}

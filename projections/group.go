@@ -211,7 +211,7 @@ func (g *Group) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer g.handOver()
+	defer func() { g.letGo(g.Readers()...) }()
 	context.AfterFunc(ctx, func() { close(g.ended) })
 	tasks, ctx := errgroup.WithContext(ctx)
 	if len(g.feeds) > 0 {

@@ -2,7 +2,6 @@ package projections_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,19 +15,21 @@ func (b *bundle) standingBy(p projections.Projector) (g *projections.Group, hold
 	b.t.Helper()
 	cfg := b.config()
 	cfg.StandbyPause, cfg.Poll = time.Hour, time.Hour
-	var looks atomic.Int64
-	projections.SetLooked(&cfg, func(string) { looks.Add(1) })
 	g = b.group(cfg, p)
 	b.run(g)
+	pgtest.Eventually(b.t, "listening", func() (listens bool) {
+		err := b.db.Get(&listens, `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND state = 'idle' AND query ILIKE 'listen%annals_progress%')`)
+		return err == nil && listens
+	})
 	b.waitFor(g, "totals", b.append(counts(3)...))
 	return g, func() {
 		b.t.Helper()
 		tx := b.db.MustBegin()
 		defer tx.Rollback()
 		tx.MustExec(`SELECT FROM annals.subscribers WHERE name = 'totals' FOR UPDATE`)
-		before := looks.Load()
 		b.append(counts(3)...)
-		pgtest.Eventually(b.t, "looked", func() bool { return looks.Load() > before })
+		pgtest.Eventually(b.t, "standing by", func() bool { return projections.StandsBy(g, "totals") })
 	}
 }
 

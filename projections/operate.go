@@ -126,6 +126,7 @@ func (g *Group) operate(ctx context.Context, op Operation, change string) error 
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", op.Action, op.Name, err)
 	}
+	defer g.letGo(spec)
 	defer tx.Rollback()
 	var failed sql.NullInt64
 	var status Status
@@ -150,7 +151,6 @@ func (g *Group) operate(ctx context.Context, op Operation, change string) error 
 	if err := g.change(ctx, tx, op, change); err != nil {
 		return fmt.Errorf("%s %s: %w", op.Action, op.Name, err)
 	}
-	g.nudge(op.Name)
 	g.lookSoon()
 	return nil
 }
@@ -168,9 +168,6 @@ func (g *Group) change(ctx context.Context, tx *sql.Tx, op Operation, change str
 	_, err := tx.ExecContext(ctx, `UPDATE annals.subscribers SET `+change+`, updated_at = now()
 		WHERE name = $1 AND version = $2`, op.Name, op.Version)
 	if err != nil {
-		return err
-	}
-	if err := Nudge(ctx, tx, op.Name, op.Version); err != nil {
 		return err
 	}
 	return tx.Commit()

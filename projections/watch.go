@@ -159,13 +159,14 @@ func Nudge(ctx context.Context, q Executor, name string, version int) error {
 	return err
 }
 
-// handOver makes the other nodes look at once: what this one did is theirs to do.
-func (g *Group) handOver() {
+// letGo makes every node look at once for subscribers that this one held. Nodes that don't hear of it look by themselves.
+func (g *Group) letGo(specs ...Spec) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, spec := range g.Readers() {
+	for _, spec := range specs {
+		g.nudge(spec.Name)
 		if err := Nudge(ctx, g.cfg.DB, spec.Name, spec.Version); err != nil {
-			g.cfg.Logger.Debug("the other nodes weren't told to take over; they look by themselves", "error", err)
+			g.cfg.Logger.Debug("the other nodes weren't told that a checkpoint is free", "subscriber", spec.Name, "error", err)
 			return
 		}
 	}

@@ -56,6 +56,8 @@ func (b *builder) switchOver(ctx context.Context) error {
 
 // release tells the live projector, which may have looked while an attempt held its checkpoint, to look again.
 func (b *builder) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if err := projections.Nudge(ctx, b.session.conn, b.spec.Name, b.spec.Version); err != nil {
 		b.logger.Debug("the live projector wasn't told that its checkpoint is free", "error", err) // it looks by itself
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"time"
@@ -79,7 +80,7 @@ func replayAgain(ctx context.Context, program, dsn string) error {
 
 // caughtUp waits until the servers' subscribers have taken the whole log, for as long as they go on.
 func (d *database) caughtUp(ctx context.Context) error {
-	moved, stood := time.Now(), int64(-1)
+	moved, least := time.Now(), int64(math.MaxInt64)
 	for ; ; time.Sleep(20 * time.Millisecond) {
 		var left struct {
 			Names  string `db:"names"`
@@ -92,8 +93,8 @@ func (d *database) caughtUp(ctx context.Context) error {
 		if err != nil || left.Events == 0 {
 			return err
 		}
-		if left.Events != stood {
-			moved, stood = time.Now(), left.Events
+		if left.Events < least {
+			moved, least = time.Now(), left.Events
 		}
 		if time.Since(moved) > patience {
 			return fmt.Errorf("%s: %d events behind, without going on", left.Names, left.Events)
