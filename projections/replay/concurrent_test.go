@@ -94,6 +94,19 @@ func (b *bundle) query(ctx context.Context, spec projections.Spec) error {
 	return tx.Commit()
 }
 
+// reader holds on to the live table of totals, as a long query does.
+func (b *bundle) reader() *sql.Tx {
+	b.t.Helper()
+	tx, err := b.BeginTx(b.ctx, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(b.ctx, `SELECT count(*) FROM rm_totals_v1.totals`); err != nil {
+		b.t.Fatal(err)
+	}
+	return tx
+}
+
 // TestLockTimeout: a reader that holds on to the live table delays the switch, not the live projector, and nothing but
 // the switch.
 func TestLockTimeout(t *testing.T) {
@@ -102,14 +115,8 @@ func TestLockTimeout(t *testing.T) {
 	b.fill(3_000)
 	p := bulkTotals{}
 	b.live(p)
-	reader, err := b.BeginTx(b.ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	reader := b.reader()
 	defer reader.Rollback()
-	if _, err := reader.ExecContext(b.ctx, `SELECT count(*) FROM rm_totals_v1.totals`); err != nil {
-		t.Fatal(err)
-	}
 	refused := 0
 	result, err := Rebuild(b.ctx, b.deps, p, Options{observe: func(s signal) {
 		if s != signalRefused {
@@ -277,14 +284,8 @@ func TestTheSwitchTellsTheLiveProjector(t *testing.T) {
 	b.fill(100)
 	p := bulkTotals{}
 	b.live(p)
-	reader, err := b.BeginTx(b.ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	reader := b.reader()
 	defer reader.Rollback()
-	if _, err := reader.ExecContext(b.ctx, `SELECT count(*) FROM rm_totals_v1.totals`); err != nil {
-		t.Fatal(err)
-	}
 	news := pq.NewListener(b.DSN, time.Second, time.Second, nil)
 	defer news.Close()
 	if err := news.Listen("annals_progress"); err != nil {
