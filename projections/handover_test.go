@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -43,6 +44,21 @@ func TestASubscriberIsToldThatItsCheckpointIsFree(t *testing.T) {
 		t.Fatalf("the checkpoint was held, and yet it is at %d", at)
 	}
 	if err := projections.Nudge(t.Context(), b.db, "totals", 1); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor(g, "totals", 6)
+	b.checkTotals("totals", 6)
+}
+
+// An operation on another node holds the checkpoint for a moment, and says when it is over, also when it changes nothing.
+func TestAnOperationSaysThatTheCheckpointIsFree(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	p := totals("totals", nil)
+	g, hold := b.standingBy(p)
+	other := b.group(b.config(), p)
+	hold()
+	if err := other.Retry(t.Context(), "totals", 1, "op"); !errors.Is(err, projections.ErrNoFailure) {
 		t.Fatal(err)
 	}
 	b.waitFor(g, "totals", 6)

@@ -153,7 +153,8 @@ func (g *Group) heard(fields []string) {
 }
 
 // Nudge makes a subscriber look at the log at once, on every node: one that found its checkpoint held takes it that another
-// node works, and would look again only after Config.StandbyPause. In a transaction it takes effect with the commit.
+// node works, and would look again only after Config.StandbyPause. In a transaction it takes effect with the commit. Its error
+// is the database's: nobody was told, and the subscriber looks by itself.
 func Nudge(ctx context.Context, q Executor, name string, version int) error {
 	_, err := q.ExecContext(ctx, `SELECT pg_notify($1, $2)`, progressChannel, fmt.Sprintf("%s %d !", name, version))
 	return err
